@@ -1,0 +1,119 @@
+"""`ed`: exact diagonalisation, the reference that every other force field is measured against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.linalg import lapack
+from scipy.optimize import brentq
+from scipy.special import expit
+
+from latticemd.errors import InputError
+from latticemd.forcefield import Array, Capabilities, Electrons
+from latticemd.models.model import Model
+
+
+@dataclass(frozen=True)
+class ExactDiagonalisation:
+    """All eigenstates of H_el by LAPACK, then thermal sums over them.
+
+    n_i   = sum_n f(e_n) |<i|n>|^2,                     f(e) = 1/(exp((e - mu)/kT_el) + 1)
+    Omega = C - kT_el sum_n log(1 + exp(-(e_n - mu)/kT_el)),  plus mu N_el at fixed filling
+
+    At fixed filling, mu solves sum_n f(e_n) = filling N for each replica. Replicas are diagonalised one after the other.
+
+    Cost: O(N^3) time and 2 N^2 numbers per call; N about 2000 is a second. Use a linear-scaling force field beyond.
+
+    Reference: Golub and Van Loan, Matrix Computations, ch. 8 (divide and conquer, LAPACK ?syevd and ?heevd).
+    """
+
+    _buffers: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def capabilities(self, model: Model, replicas: int) -> Capabilities:
+        """Exact, conservative and global; two N x N matrices of memory."""
+        orbitals = model.lattice.sites * model.orbitals
+        return Capabilities(
+            conservative=True,
+            deterministic=True,
+            energy=True,
+            density=True,
+            halo=None,
+            bytes_needed=4 * orbitals**2 * model.hops().amplitude.itemsize,
+        )
+
+    def prepare(self, model: Model, replicas: int) -> None:
+        """Allocate H. Raises InputError when the machine cannot hold the matrices."""
+        needed, available = self.capabilities(model, replicas).bytes_needed, _available_memory()
+        if needed > available:
+            raise InputError(
+                f"forcefield ed needs {needed / 2**30:.1f} GiB for {model.lattice.sites} sites, but only "
+                f"{available / 2**30:.1f} GiB are free; use a smaller lattice"
+            )
+        orbitals = model.lattice.sites * model.orbitals
+        # Fortran order lets LAPACK overwrite H with its eigenvectors instead of copying it.
+        self._buffers["h"] = np.zeros((orbitals, orbitals), dtype=model.hops().amplitude.dtype, order="F")
+
+    def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
+        """Energies, densities and forces of all replicas at x (R, N, D)."""
+        h = self._buffers["h"]
+        hops, onsite = model.hops(), model.onsite(x)
+        lower = np.maximum(hops.i, hops.j), np.minimum(hops.i, hops.j)
+        amplitude = np.where(hops.i > hops.j, hops.amplitude, np.conj(hops.amplitude))
+        constant = model.electron_constant(x)
+        for r in range(len(x)):
+            h.fill(0.0)
+            np.add.at(h, lower, amplitude)
+            np.einsum("ii->i", h)[:] += onsite[r]
+            energies, vectors = diagonalise(h)
+            mu = model.mu if model.filling is None else chemical_potential(energies, model.filling, model.electronic_temperature)
+            occupied = expit((mu - energies) / model.electronic_temperature)
+            out.density[r] = np.einsum("in,in,n->i", vectors, vectors.conj(), occupied, optimize=False).real
+            out.energy[r] = constant[r] + grand_potential(energies, mu, model.electronic_temperature)
+            if model.filling is not None:
+                out.energy[r] += mu * model.filling * len(energies)
+            out.mu[r] = mu
+        model.electronic_force(out.density, x, out.force)
+
+    def close(self) -> None:
+        """Drop the matrix."""
+        self._buffers.clear()
+
+
+def diagonalise(h: Array) -> tuple[Array, Array]:
+    """Eigenvalues (n,) and eigenvectors (n, n) as columns of the Hermitian matrix whose LOWER triangle is h; overwrites h."""
+    solve = lapack.zheevd if np.iscomplexobj(h) else lapack.dsyevd
+    energies, vectors, info = solve(h, lower=1, overwrite_a=1)
+    if info != 0:
+        raise ArithmeticError(f"LAPACK could not diagonalise the Hamiltonian (info {info}); are the positions finite?")
+    return energies, vectors
+
+
+def grand_potential(energies: Array, mu: float, temperature: float) -> float:
+    """-kT sum_n log(1 + exp(-(e_n - mu)/kT)) [energy], without overflow."""
+    return -temperature * float(np.logaddexp(0.0, (mu - energies) / temperature).sum())
+
+
+def chemical_potential(energies: Array, filling: float, temperature: float) -> float:
+    """The mu at which the mean occupation of the levels is `filling`; bracketed, so it always converges."""
+    reach = 40.0 * temperature
+    return float(
+        brentq(
+            lambda mu: expit((mu - energies) / temperature).mean() - filling,
+            energies[0] - reach,
+            energies[-1] + reach,
+            xtol=4e-16,
+            rtol=8.9e-16,
+            maxiter=200,
+        )
+    )
+
+
+def _available_memory() -> float:
+    """Bytes this process can still take [byte]; infinity where the system does not say."""
+    try:
+        with open("/proc/meminfo") as lines:
+            return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return float("inf")

@@ -1,0 +1,106 @@
+"""What every kernel computes, in NumPy: the specification that `latticemd.backends.cpu` is tested against.
+
+Arrays are C-ordered; x, p, f are (R, N, D). Kernels write to their arguments and return None, reductions return (R,).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cuda_kernels.philox import normal_pair
+
+Array = NDArray[Any]
+
+DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION = range(4)
+
+
+def normals(key: int, stream: int, occurrence: int, step: int, first_replica: int, out: Array) -> None:
+    """Fill `out` (R, N, D) with standard normals; element e of replica r is set by the counter alone."""
+    replicas, elements = len(out), out[0].size
+    pair = np.arange((elements + 1) // 2, dtype=np.uint64)
+    words = [np.uint64(word) for word in (key, stream, occurrence, step)]
+    for r in range(replicas):
+        even, odd = normal_pair(*words, np.uint64(first_replica + r), pair)
+        out[r] = np.stack([even, odd], axis=1).ravel()[:elements].reshape(out.shape[1:])
+
+
+def split(
+    letters: Array,
+    coefficients: Array,
+    x: Array,
+    p: Array,
+    f: Array,
+    noise: tuple[int, int, int, int],
+    occurrence: int,
+    inverse_mass: float,
+    heat: Array,
+) -> int:
+    """Apply pointwise letters in order; add to `heat` (R,) the kinetic energy that O letters give. Returns O letters used.
+
+    ==================  ========================================================
+    letter              step, with coefficients (a, b, c) of its row
+    ==================  ========================================================
+    DRIFT               x <- x + a p
+    KICK                p <- p + a f + b x
+    ORNSTEIN_UHLENBECK  p <- a p + b xi
+    ROTATION            (x, p) <- (a x + b p, a p - c x)
+    ==================  ========================================================
+
+    `noise` is (key, stream, step, first replica); `occurrence` numbers the first O of this call within the step.
+    """
+    key, stream, step, first_replica = noise
+    xi = np.empty_like(p)
+    drawn = 0
+    for letter, (a, b, c) in zip(letters, coefficients, strict=True):
+        if letter == DRIFT:
+            x += a * p
+        elif letter == KICK:
+            p += a * f + b * x
+        elif letter == ROTATION:
+            turned = a * x + b * p
+            p[...] = a * p - c * x
+            x[...] = turned
+        else:
+            normals(key, stream, occurrence + drawn, step, first_replica, xi)
+            before = kinetic_energy(p, inverse_mass)
+            p[...] = a * p + b * xi
+            heat += kinetic_energy(p, inverse_mass) - before
+            drawn += 1
+    return drawn
+
+
+def overdamped(
+    x: Array, f: Array, mobility: float, amplitudes: tuple[float, float], noise: tuple[int, int, int, int], moved: Array
+) -> None:
+    """x <- x + moved, moved = mobility f + b_0 xi(step) + b_1 xi(step + 1); the normals of a step are functions of it."""
+    key, stream, step, first_replica = noise
+    moved[...] = mobility * f
+    xi = np.empty_like(x)
+    for later, amplitude in enumerate(amplitudes):
+        if amplitude:
+            normals(key, stream, 0, step + later, first_replica, xi)
+            moved += amplitude * xi
+    x += moved
+
+
+def neighbour_sum(neighbours: Array, x: Array, own: float, theirs: float, out: Array) -> None:
+    """out_i += own x_i + theirs sum_{j nn i} x_j, with `neighbours` of shape (N, z)."""
+    out += own * x + theirs * x[:, neighbours].sum(axis=2)
+
+
+def dot(a: Array, b: Array) -> Array:
+    """sum over sites and components of a b, (R, N, D) -> (R,)."""
+    return np.einsum("rnd,rnd->r", a, b)
+
+
+def kinetic_energy(p: Array, inverse_mass: float) -> Array:
+    """sum p^2/2m, (R, N, D) -> (R,) [energy]."""
+    return 0.5 * inverse_mass * dot(p, p)
+
+
+def all_finite(x: Array) -> bool:
+    """Whether no element is NaN or infinite."""
+    return bool(np.isfinite(x).all())

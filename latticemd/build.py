@@ -1,0 +1,130 @@
+"""From a validated input to the objects of a simulation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latticemd.backends import kernels_for
+from latticemd.config import RunInput
+from latticemd.errors import InputError
+from latticemd.integrators import Integrator, load_integrator
+from latticemd.lattice import Lattice
+from latticemd.models.model import Model
+from latticemd.plugins import load_plugin
+from latticemd.ramps import Ramp
+from latticemd.rng import Stream
+from latticemd.simulation import thermal_momenta
+from latticemd.state import Array, State
+from latticemd.system import System
+
+
+def build_ramp(value: Any) -> Ramp:
+    """A `Ramp` from a number or from the ramp block of an input."""
+    if isinstance(value, int | float):
+        return Ramp.constant(value)
+    if value.kind == "constant":
+        return Ramp.constant(value.value)
+    if value.kind == "linear":
+        return Ramp.linear(value.first, value.last, value.start, value.end)
+    if value.kind == "piecewise":
+        return Ramp(tuple((int(step), float(number)) for step, number in value.points))
+    return Ramp(exponential=(value.first, value.last, value.start, value.time_constant))
+
+
+def build_model(run: RunInput) -> tuple[Model, dict[str, Ramp]]:
+    """The model at step 0 and the ramps of those parameters that change."""
+    lattice = Lattice(run.lattice.type, tuple(run.lattice.shape))
+    given = {name: value for name, value in run.model.parameters.items() if value is not None}
+    ramps = {name: build_ramp(value) for name, value in given.items() if not isinstance(value, int | float)}
+    values = {name: ramps[name](0) if name in ramps else value for name, value in given.items()}
+    model = load_plugin("model", run.model.name)(lattice, **values)
+    return model, {name: ramp for name, ramp in ramps.items() if not ramp.is_constant}
+
+
+def build_system(run: RunInput, replicas: int | None = None) -> System:
+    """Model and force field of an input, ready to evaluate. Raises InputError if they do not fit together."""
+    model, ramps = build_model(run)
+    forcefield = load_plugin("forcefield", run.forcefield.name)(**run.forcefield.parameters)
+    return System(model, forcefield, replicas or run.replicas.count, ramps)
+
+
+def build_integrator(run: RunInput) -> Integrator:
+    """The integrator of an input."""
+    dynamics = run.dynamics
+    integrator, fixed = load_integrator(dynamics.integrator)
+    return integrator(
+        dt=dynamics.dt,
+        temperature=build_ramp(dynamics.temperature),
+        friction=dynamics.friction,
+        seed=dynamics.seed,
+        first_replica=run.replicas.first,
+        **fixed,
+        **dynamics.parameters,
+    )
+
+
+def build_state(run: RunInput, model: Model) -> State:
+    """The initial positions and momenta of an input at step 0."""
+    initial, first = run.initial, run.replicas.first
+    shape = (run.replicas.count, model.lattice.sites, model.components)
+    x = np.zeros(shape)
+    kernels = kernels_for(x)
+    noise = np.empty(shape)
+    if initial.kind == "file":
+        x[...] = read_positions(Path(initial.file), model, frame=initial.frame)
+    else:
+        kernels.normals(initial.seed, int(Stream.INITIAL_POSITIONS), 0, 0, first, noise)
+        x += initial.width * noise
+        if initial.kind == "checkerboard":
+            x += model.ordered(initial.amplitude)
+        elif initial.kind == "uniform":
+            x += initial.value
+    state = State.at_rest(x)
+    if initial.velocity != "zero" and load_integrator(run.dynamics.integrator)[0].momenta:
+        kernels.normals(initial.seed, int(Stream.INITIAL_VELOCITIES), 0, 0, first, noise)
+        if initial.velocity == "thermal":
+            state.p[...] = thermal_momenta(noise, model.inertia(), build_ramp(run.dynamics.temperature)(0))
+        else:
+            state.p[...] = model.inertia() * initial.velocity * noise
+    return state
+
+
+def read_positions(path: Path, model: Model, frame: int = -1) -> Array:
+    """Positions (R, N, D) from a .npy file of shape (N,), (N, D) or (R, N, D), or from a frame of a run's HDF5 files.
+
+    Raises InputError naming the file, the shape it has and the shapes that fit, or the first entry that is not finite.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        x = _read_hdf5(path, frame) if path.suffix == ".h5" else np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, KeyError, RuntimeError, IndexError) as error:
+        expected = "a frame of a trajectory or checkpoint" if path.suffix == ".h5" else "an array saved by numpy.save"
+        raise InputError(f"{path}: cannot be read as {expected}: {error}") from error
+    sites, components = model.lattice.sites, model.components
+    if not isinstance(x, np.ndarray) or not (np.issubdtype(x.dtype, np.floating) or np.issubdtype(x.dtype, np.integer)):
+        raise InputError(f"{path}: expected an array of real numbers, got {getattr(x, 'dtype', type(x).__name__)}")
+    given = x.shape
+    if given == (sites,) and components == 1:
+        x = x[:, None]
+    if x.shape == (sites, components):
+        x = x[None]
+    if x.ndim != 3 or x.shape[1:] != (sites, components) or len(x) == 0:
+        fits = [f"({sites},)"] * (components == 1) + [f"({sites}, {components})", f"(R, {sites}, {components})"]
+        raise InputError(f"{path}: positions have shape {given}, expected {' or '.join(fits)} for this lattice and model")
+    if not np.isfinite(x).all():
+        first = tuple(int(n) for n in np.argwhere(~np.isfinite(x))[0])
+        raise InputError(f"{path}: position of replica {first[0]}, site {first[1]}, component {first[2]} is not finite")
+    return np.ascontiguousarray(x, dtype=np.float64)
+
+
+def _read_hdf5(path: Path, frame: int) -> Array:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        if "particles" not in file:
+            return np.array(file["state/x"])
+        return np.stack([group["displacement/value"][frame] for group in file["particles"].values()])

@@ -1,0 +1,236 @@
+"""The command line. Heavy imports happen inside the commands, so that `--help` answers at once.
+
+Exit codes: 0 done, 2 bad input, 3 diverged, 75 stopped early and resumable.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from latticemd import __version__
+from latticemd.errors import InputError, LatticeMDError
+
+app = typer.Typer(
+    name="latticemd",
+    help="Molecular-dynamics-style engine for lattice models: classical fields on the free energy of electrons.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Input = Annotated[Path, typer.Argument(help="YAML input file.", show_default=False)]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a key of the input; may be repeated.")
+]
+
+
+@app.command()
+def run(
+    input_file: Input,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Directory instead of output.directory.")] = None,
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint in the directory.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the directory.")] = False,
+    walltime: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0.0, help="Stop in time, write a checkpoint, exit with 75.")
+    ] = None,
+) -> None:
+    """Run a simulation and draw its figures."""
+    from rich.console import Console
+
+    from latticemd.runner import plain_logging
+    from latticemd.runner import run as run_in_directory
+
+    run_input = _load(input_file, settings, output)
+    plain_logging()
+    console = Console(stderr=True)
+    summary = run_in_directory(
+        run_input,
+        resume=resume,
+        overwrite=overwrite,
+        walltime=walltime,
+        console=console if console.is_terminal else None,
+    )
+    _print_summary(summary, Path(run_input.output.directory))
+
+
+@app.command()
+def resume(
+    directory: Annotated[Path, typer.Argument(help="Directory of an unfinished run.", show_default=False)],
+    settings: Settings = None,
+    walltime: Annotated[float | None, typer.Option(metavar="SECONDS", min=0.0, help="Stop in time.")] = None,
+) -> None:
+    """Continue the run in a directory from its last checkpoint, with the input that is stored there."""
+    if not (directory / "input.yaml").is_file():
+        raise InputError(f"{directory} holds no run: there is no {directory / 'input.yaml'}")
+    run(directory / "input.yaml", directory, settings, resume=True, walltime=walltime)
+
+
+@app.command()
+def validate(input_file: Input, settings: Settings = None) -> None:
+    """Check an input and print it with all defaults filled in; nothing is run or written."""
+    from latticemd.build import build_integrator, build_model
+
+    run_input = _load(input_file, settings, None)
+    build_model(run_input)
+    build_integrator(run_input)
+    typer.echo(run_input.to_yaml(), nl=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of the input, for editors and other programs."""
+    import json
+
+    from latticemd.config import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(help="Which template.")] = "quench",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; NAME.yaml by default.")] = None,
+) -> None:
+    """Write a commented input to start from."""
+    from latticemd.config import input_template
+
+    text = input_template(name)
+    path = output or Path(f"{name}.yaml")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise InputError(f"{path} exists and is not overwritten; use --output for another file") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+    typer.echo(f"wrote {path}; next: latticemd run {path}")
+
+
+@app.command()
+def info() -> None:
+    """Show versions, processors and plug-ins."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from latticemd.plugins import KINDS, plugin_names
+
+    table = Table(show_header=False, box=None)
+    table.add_row("latticemd", __version__)
+    table.add_row("python", f"{platform.python_version()} on {platform.platform()}")
+    for package in ("numpy", "scipy", "numba", "h5py", "pydantic", "torch", "mpi4py", "cupy", "ase"):
+        try:
+            table.add_row(package, version(package))
+        except PackageNotFoundError:
+            table.add_row(package, "not installed")
+    table.add_row("processors", str(_usable_processors()))
+    table.add_row("backends", "cpu")
+    for kind in KINDS:
+        table.add_row(f"{kind}s", ", ".join(plugin_names(kind)))
+    Console().print(table)
+
+
+@app.command()
+def forces(
+    input_file: Input,
+    positions: Annotated[Path, typer.Option(help="Array Q of shape (N,), (N, D) or (R, N, D), .npy.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write, .npz.")],
+    settings: Settings = None,
+) -> None:
+    """Evaluate forces, free energy and density once at given positions."""
+    import numpy as np
+
+    from latticemd.build import build_model, build_system, read_positions
+    from latticemd.state import State
+
+    run_input = _load(input_file, settings, None)
+    x = read_positions(positions, build_model(run_input)[0])
+    if output.suffix != ".npz":
+        raise InputError(f"--output {output}: expected a file name that ends in .npz")
+    system = build_system(run_input, replicas=len(x))
+    state = State.at_rest(x)
+    system.update_forces(state, 0)
+    system.update_potential(state, 0)
+    results = {"forces": state.f, "electronic": system.electrons.force, "energy": state.potential}
+    if system.capabilities.density:
+        results["density"] = system.electrons.density
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(output, **results)
+    except OSError as error:
+        raise InputError(f"--output {output}: cannot be written: {error.strerror or error}") from error
+    typer.echo(f"wrote {output}: {', '.join(f'{name} {value.shape}' for name, value in results.items())}")
+
+
+@app.command()
+def plot(directory: Annotated[Path, typer.Argument(help="Directory of a run.", show_default=False)]) -> None:
+    """Draw the figures of a run again."""
+    from latticemd.figures import draw_run
+
+    for path in draw_run(directory):
+        typer.echo(path)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of the console script: errors of the user end in one message, never in a traceback."""
+    try:
+        app()
+    except LatticeMDError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("interrupted: the last checkpoint is intact", err=True)
+        sys.exit(130)
+
+
+def _load(input_file: Path, settings: list[str] | None, output: Path | None) -> Any:
+    from latticemd.config import load_input
+
+    changes = list(settings or [])
+    if output is not None:
+        import json
+
+        changes.append(f"output.directory={json.dumps(str(output))}")
+    return load_input(input_file, changes)
+
+
+def _usable_processors() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _print_summary(summary: dict[str, Any], directory: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if not summary:
+        return
+    table = Table(title=summary.get("title") or str(directory), show_header=False, title_justify="left")
+    for name in ("steps", "time", "energy", "order_parameter", "local_order", "wall_fraction", "steps_per_second"):
+        value = summary.get(name)
+        table.add_row(name.replace("_", " "), f"{value:.6g}" if isinstance(value, float) else str(value))
+    table.add_row("wall seconds", f"{summary['wall_seconds']:.1f} ({summary['force_seconds']:.1f} in the force)")
+    table.add_row("digest", summary["digest"][:16])
+    Console().print(table)
+    typer.echo(f"look at {directory / 'figures' / 'summary.png'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""The kinds of values that keys take: what is accepted, and what is said to the user when something else is given.
+
+Used as `dt: Annotated[float, Real("time", Bounds(gt=0))]`. Nothing is converted but whole numbers to real ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from pydantic import GetCoreSchemaHandler, ValidationError
+from pydantic_core import core_schema
+
+from latticemd.config.messages import KINDS, refuse, shown
+from latticemd.parameters import Bounds
+from latticemd.plugins import nearest
+
+LAST_STEP = 2**40 - 1  # the random-number counter holds 40 bits of the step
+
+
+@dataclass(frozen=True)
+class Expect:
+    """Whatever pydantic has against a value becomes 'expected <expected>, got <value>'."""
+
+    expected: str
+    words: tuple[str, ...] = ()
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_wrap_validator_function(self.check, self.schema(source, handler))
+
+    def schema(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """What is accepted."""
+        return handler(source)
+
+    def check(self, value: Any, accept: core_schema.ValidatorFunctionWrapHandler) -> Any:
+        """The accepted value."""
+        try:
+            return accept(value)
+        except ValidationError as error:
+            if all(detail["type"] in KINDS for detail in error.errors()):
+                raise  # an item inside has said what it expected
+            self.refuse(value)
+
+    def refuse(self, value: Any, *place: str | int) -> NoReturn:
+        """Say what was expected."""
+        meant = nearest(value, list(self.words)) if isinstance(value, str) else ""
+        refuse(f"expected {self.expected}, got {shown(value)}{meant}", *place)
+
+
+@dataclass(frozen=True, init=False)
+class Real(Expect):
+    """A finite number within bounds; `dimension` is a word such as "energy/length"."""
+
+    bounds: Bounds
+
+    def __init__(self, dimension: str = "1", bounds: Bounds = Bounds()) -> None:  # noqa: B008  (frozen)
+        unit = "" if dimension == "1" else f" [{dimension}]"
+        super().__init__(f"a number{limits(bounds)}{unit}")
+        object.__setattr__(self, "bounds", bounds)
+
+    def schema(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.float_schema(strict=True, allow_inf_nan=False, **given(self.bounds))
+
+
+@dataclass(frozen=True, init=False)
+class Integer(Expect):
+    """A whole number within bounds."""
+
+    bounds: Bounds
+
+    def __init__(self, bounds: Bounds = Bounds()) -> None:  # noqa: B008
+        super().__init__(f"an integer{limits(bounds)}")
+        object.__setattr__(self, "bounds", bounds)
+
+    def schema(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.int_schema(strict=True, **given(self.bounds))
+
+
+@dataclass(frozen=True, init=False)
+class Choice(Expect):
+    """One of a few words."""
+
+    def __init__(self, *words: str) -> None:
+        super().__init__(" or ".join(map(repr, words)) if len(words) < 3 else f"one of {', '.join(words)}", words)
+
+    def schema(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.literal_schema(list(self.words))
+
+
+@dataclass(frozen=True)
+class Text(Expect):
+    """Text on one line without control characters."""
+
+    expected: str = "text on one line"
+
+    def check(self, value: Any, accept: core_schema.ValidatorFunctionWrapHandler) -> str:
+        if not (isinstance(value, str) and value.isprintable() and value.strip()):
+            self.refuse(value)
+        return value
+
+
+SEED = Integer(Bounds(ge=0, le=2**64 - 1))
+STEP = Integer(Bounds(ge=0, le=LAST_STEP))
+INTERVAL = Integer(Bounds(ge=1, le=LAST_STEP))
+FLAG = Expect("true or false")
+
+
+def described(doc: str, dimension: str) -> str:
+    """The one line about a key that schema and messages use."""
+    return doc if dimension == "1" else f"{doc} [{dimension}]"
+
+
+def given(bounds: Bounds) -> dict[str, Any]:
+    """The limits that exist, as keyword arguments of a pydantic schema."""
+    return {name: limit for name, limit in dataclasses.asdict(bounds).items() if limit is not None}
+
+
+def limits(bounds: Bounds) -> str:
+    """' > 0', ' from 0 to 7', ' >= 0 and < 1', or nothing."""
+    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+    limit = given(bounds)
+    if limit.keys() == {"ge", "le"}:
+        return f" from {_limit(limit['ge'])} to {_limit(limit['le'])}"
+    return "".join(f"{' and' * (i > 0)} {signs[name]} {_limit(limit[name])}" for i, name in enumerate(limit))
+
+
+def _limit(value: float) -> str:
+    power = int(value + 1).bit_length() - 1
+    return f"2^{power} - 1" if power > 20 and int(value) == 2**power - 1 else f"{value:g}"

@@ -1,0 +1,76 @@
+"""The Integrator interface, and finding one by the name or word that a user writes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latticemd.backends import kernels_for
+from latticemd.errors import InputError
+from latticemd.plugins import load_plugin
+from latticemd.ramps import Ramp
+from latticemd.state import State
+from latticemd.system import System
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Integrator(ABC):
+    """Advances a State by one time step `dt` [time] under a System's forces.
+
+    `temperature` is the bath's kT [energy], `friction` gamma [1/time; mass/time in overdamped motion], `seed` the key of
+    its noise, `first_replica` the number of the first replica, so that a replica has its own noise in any batch.
+    """
+
+    _: KW_ONLY
+    dt: float
+    temperature: Ramp = Ramp.constant(0.0)
+    friction: float = 0.2
+    seed: int = 0
+    first_replica: int = 0
+
+    momenta: ClassVar[bool] = True  # whether p moves, so that kinetic energy means something
+    forces_current: ClassVar[bool] = True  # whether state.f belongs to state.x after a step
+
+    def thermostat_variables(self, replicas: int) -> dict[str, Array]:
+        """Initial variables of the bath; `heat` (R,) [energy] is what it has given to the system so far."""
+        return {"heat": np.zeros(replicas)}
+
+    @abstractmethod
+    def step(self, state: State, system: System) -> None:
+        """Advance `state` by dt, including state.step and the bath's variables."""
+
+    def kinetic_energy(self, state: State, system: System) -> Array:
+        """sum p^2/2m, (R,) [energy]."""
+        energy: Array = kernels_for(state.p).kinetic_energy(state.p, 1.0 / system.model.inertia())
+        return energy
+
+    def conserved_energy(self, state: State, system: System) -> Array:
+        """Free energy + kinetic energy - heat given by the bath, (R,) [energy]: constant up to the error of the step."""
+        return state.potential + self.kinetic_energy(state, system) - state.thermostat["heat"]
+
+
+def is_word(name: str) -> bool:
+    """Whether an integrator's name is a splitting word over the letters A, B, O, R."""
+    return bool(name) and set(name) <= set("ABOR")
+
+
+def load_integrator(name: str) -> tuple[Any, dict[str, Any]]:
+    """The integrator class for a name or splitting word, and the arguments that the name itself fixes.
+
+    Raises InputError for unknown names and invalid words.
+    """
+    if is_word(name):
+        from latticemd.integrators.splitting import Splitting, check_word
+
+        check_word(name)
+        return Splitting, {"word": name}
+    try:
+        return load_plugin("integrator", name), {}
+    except InputError as error:
+        raise InputError(f"{error}, or a word over A, B, O, R such as BAOAB") from error

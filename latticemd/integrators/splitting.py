@@ -1,0 +1,145 @@
+"""Splitting integrators: the step is a word, each letter an exactly solved piece of the equations of motion."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from latticemd.backends import kernels_for
+from latticemd.backends.specification import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION
+from latticemd.errors import InputError
+from latticemd.integrators.integrator import Array, Integrator
+from latticemd.rng import Stream
+from latticemd.state import State
+from latticemd.system import System
+
+_MOVES = "AR"
+_CODES = {"A": DRIFT, "B": KICK, "O": ORNSTEIN_UHLENBECK, "R": ROTATION}
+
+
+@dataclass(frozen=True)
+class Splitting(Integrator):
+    """One step is the product of the exact flows of its letters, applied from left to right.
+
+    ======  =====================================================================  ============================
+    letter  flow over a time tau                                                   solves
+    ======  =====================================================================  ============================
+    A       x <- x + tau p/m                                                       x' = p/m
+    B       p <- p + tau F                                                         p' = F
+    O       p <- a p + sqrt((1 - a^2) m kT) xi,  a = exp(-gamma tau)               p' = -gamma p + noise
+    R       (x, p) <- (cos wt x + sin wt p/(m w), cos wt p - m w sin wt x)         x' = p/m, p' = -k x
+    ======  =====================================================================  ============================
+
+    A letter that occurs n times has tau = dt/n. With R, which replaces A, letter B kicks with F + k x, so the on-site
+    springs no longer limit dt. Palindromes are of second order in dt, other words of first order.
+
+    Cost: one force evaluation per step for words with one B (or two that meet at the ends). Letters between two force
+    evaluations are fused into one sweep over memory.
+
+    References: Leimkuhler and Matthews, doi:10.1093/amrx/abs010 (words, BAOAB); Bussi and Parrinello,
+    doi:10.1103/PhysRevE.75.056707 (OBABO and its effective energy).
+    """
+
+    word: str = "BAOAB"
+    _plans: dict[Any, list[tuple[Array, Array, int | None]]] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_word(self.word)
+
+    @cached_property
+    def forces_current(self) -> bool:  # type: ignore[override]
+        """False for words that end by moving x and begin the next step by moving it again, such as ABOBA."""
+        last_move = max(self.word.rfind(letter) for letter in _MOVES)
+        return self.word.rfind("B") > last_move or self._strings[-1][1]
+
+    @cached_property
+    def _strings(self) -> list[tuple[str, bool]]:
+        """Letters that share one force, each string with whether a new force follows it."""
+        strings, current, stale = [], "", False
+        for letter in self.word:
+            if letter == "B" and stale:
+                strings.append((current, True))
+                current, stale = "", False
+            current += letter
+            stale = stale or letter in _MOVES
+        kicks_first = self.word.index("B") < min(self.word.index(letter) for letter in _MOVES if letter in self.word)
+        return [*strings, (current, stale and kicks_first)]
+
+    def step(self, state: State, system: System) -> None:
+        """Apply the word once."""
+        kernels = kernels_for(state.x)
+        noise = (self.seed, int(Stream.THERMOSTAT), state.step, self.first_replica)
+        inverse_mass = 1.0 / system.model.inertia()
+        drawn = 0
+        for letters, coefficients, arrived in self._plan(system, state.step):
+            drawn += kernels.split(
+                letters, coefficients, state.x, state.p, state.f, noise, drawn, inverse_mass, state.thermostat["heat"]
+            )
+            if arrived is not None:
+                system.update_forces(state, state.step + arrived)
+        state.step += 1
+
+    def _plan(self, system: System, step: int) -> list[tuple[Array, Array, int | None]]:
+        """Per string: letter codes, their coefficients at this step, and after it a force at this step (0), the next (1) or none."""
+        model = system.model_at(step)
+        settings = (self.temperature(step), model.harmonic_stiffness(), model.inertia())
+        if settings not in self._plans:
+            self._plans.clear()  # protocols rarely return to an earlier value
+            rows = {letter: self._coefficients(letter, *settings) for letter in set(self.word)}
+            plan, done = [], ""
+            for letters, followed in self._strings:
+                done += letters
+                arrived = int(not set(self.word[len(done) :]) & set(_MOVES)) if followed else None
+                codes = np.array([_CODES[letter] for letter in letters], dtype=np.int8)
+                plan.append((codes, np.array([rows[letter] for letter in letters]).reshape(-1, 3), arrived))
+            self._plans[settings] = plan
+        return self._plans[settings]
+
+    def _coefficients(self, letter: str, temperature: float, stiffness: float, mass: float) -> tuple[float, ...]:
+        tau = self.dt / self.word.count(letter)
+        if letter == "A":
+            return tau / mass, 0.0, 0.0
+        if letter == "B":
+            return tau, tau * stiffness if "R" in self.word else 0.0, 0.0
+        if letter == "O":
+            a = math.exp(-self.friction * tau)
+            return a, math.sqrt(-math.expm1(-2.0 * self.friction * tau) * mass * temperature), 0.0
+        frequency = math.sqrt(stiffness / mass)
+        cosine, sine = math.cos(frequency * tau), math.sin(frequency * tau)
+        return cosine, sine / (mass * frequency), sine * mass * frequency
+
+
+@dataclass(frozen=True)
+class Langevin(Splitting):
+    """BAOAB: samples harmonic wells exactly at any stable dt; the choice for sampling and for quenches with inertia."""
+
+    word: str = "BAOAB"
+
+
+@dataclass(frozen=True)
+class LangevinOBABO(Splitting):
+    """OBABO: velocity Verlet between two half Ornstein-Uhlenbeck steps, the scheme of arXiv:2601.04104 and 2603.02039."""
+
+    word: str = "OBABO"
+
+
+@dataclass(frozen=True)
+class Verlet(Splitting):
+    """BAB: velocity Verlet, energy-conserving motion (NVE); reversible, and symplectic when the force is conservative."""
+
+    word: str = "BAB"
+
+
+def check_word(word: str) -> None:
+    """Raise InputError unless the word kicks, moves in exactly one way, and uses known letters."""
+    unknown = sorted(set(word) - set(_CODES))
+    if unknown:
+        raise InputError(f"splitting word {word!r}: unknown letter {unknown[0]!r}; letters are A, B, O, R")
+    if "B" not in word:
+        raise InputError(f"splitting word {word!r} has no B: without a kick the forces would never act")
+    if ("A" in word) == ("R" in word):
+        raise InputError(f"splitting word {word!r} needs either A (drift) or R (harmonic rotation), and not both")

@@ -1,0 +1,218 @@
+"""Numbers that characterise a configuration: order, domain walls, structure factor, correlations, temperature.
+
+Pure functions of arrays with the replicas R first; nothing is read, written or remembered. A scalar field on the sites
+has shape (R, N) with N in site order; Fourier quantities live on the cell grid in FFT order, so that on a lattice of
+shape (L_1, ..., L_d) the entry m belongs to
+
+    q_m = sum_a (m_a / L_a) b_a,     a_i . b_j = 2 pi delta_ij          [1/length]
+
+Fourier functions need a lattice with one site per cell and cost O(R N log N); everything else is O(R N).
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latticemd.errors import InputError
+from latticemd.lattice import Bonds, Lattice
+
+Array = NDArray[Any]
+
+# order and domain walls
+
+
+def order_parameter(order_field: Array) -> Array:
+    """|1/N sum_i phi_i|, the global order, (R, N) -> (R,) in the dimension of phi."""
+    return np.abs(order_field.mean(axis=1))
+
+
+def local_amplitude(order_field: Array) -> Array:
+    """1/N sum_i |phi_i|, the order inside the domains whatever their signs, (R, N) -> (R,) in the dimension of phi."""
+    return np.abs(order_field).mean(axis=1)
+
+
+def wall_fraction(order_field: Array, bonds: Bonds) -> Array:
+    """Share of neighbour pairs that a domain wall cuts, those with phi_i phi_j < 0; (R, N) -> (R,), pure number.
+
+    1/2 for uncorrelated signs, 0 in a single domain. Straight walls a distance l apart cut 1/(d l) of the bonds of a
+    hypercubic lattice in d dimensions. A site with phi exactly zero belongs to no domain and bounds no wall.
+    """
+    return (order_field[:, bonds.i] * order_field[:, bonds.j] < 0).mean(axis=1)
+
+
+# Fourier space
+
+
+def wave_vectors(lattice: Lattice) -> Array:
+    """The wave vectors q_m of the periodic box, (*lattice.shape, d) in FFT order, not reduced to a zone [1/length]."""
+    return _on_grid(lattice) / np.array(lattice.shape) @ _reciprocal(lattice)
+
+
+def structure_factor(field: Array, lattice: Lattice) -> Array:
+    """S(q) = |sum_i phi_i exp(-i q.r_i)|^2 / N at every q of the box, (R, N) -> (R, *lattice.shape) in FFT order.
+
+    The field is the caller's choice and is taken as it is: give n - <n> for charge order, Q for the distortion, or the
+    order field, whose peak sits at q = 0. Sum rule (Parseval): the mean of S over q is the mean of phi^2 over sites.
+    """
+    axes = tuple(range(1, lattice.dimensions + 1))
+    amplitude = np.fft.fftn(_grid(field, lattice), axes=axes)
+    return (amplitude.real**2 + amplitude.imag**2) / lattice.sites
+
+
+def structure_factor_at(field: Array, lattice: Lattice, q: Array) -> Array:
+    """S at the wave vectors `q` (K, d) in radians per lattice constant, (R, N) -> (R, K).
+
+    A direct sum for a few q, on lattices with any basis: O(R N K) time and O(N K) memory. A `q` that does not fit the
+    periodic box is allowed, but then the result depends on where the box is cut.
+    """
+    phase = lattice.positions @ np.atleast_2d(q).T
+    real, imaginary = field @ np.cos(phase), field @ np.sin(phase)
+    return (real**2 + imaginary**2) / lattice.sites
+
+
+def radial_structure_factor(structure: Array, lattice: Lattice) -> tuple[Array, Array]:
+    """Average of S(q) (R, *lattice.shape) over rings around q = 0: (|q| (K,) [1/length], S (R, K)).
+
+    Rings are one grid spacing wide and end at the largest circle inside the first Brillouin zone. To average around a
+    peak elsewhere, give the S of a field that was modulated to bring the peak to q = 0, as the order field is.
+    """
+    reciprocal = _reciprocal(lattice)
+    steps = reciprocal / np.array(lattice.shape)[:, None]
+    return _rings(structure.reshape(len(structure), -1), wave_vectors(lattice), reciprocal, steps)
+
+
+# real space
+
+
+def correlation(field: Array, lattice: Lattice) -> tuple[Array, Array]:
+    """C(r) = 1/N sum_i phi_i phi_{i+r}, averaged over rings of |r|: (r (K,) [length], C (R, K)).
+
+    No mean is subtracted: C(0) is the mean of phi^2. Rings are one lattice constant wide and end at half the shortest
+    period of the box, where a pair and its periodic image are equally far.
+    """
+    axes = tuple(range(1, lattice.dimensions + 1))
+    pairs = np.fft.ifftn(structure_factor(field, lattice), axes=axes).real
+    vectors, periods = lattice.vectors, np.array(lattice.shape)[:, None] * lattice.vectors
+    return _rings(pairs.reshape(len(pairs), -1), _on_grid(lattice) @ vectors, periods, vectors)
+
+
+def correlation_length(
+    order_field: Array, lattice: Lattice, definition: Literal["half", "moment", "walls"] = "half"
+) -> Array:
+    """Size of the ordered domains, (R, N) -> (R,) [length]; nan where it is undefined.
+
+    ========  =========================================================================================
+    half      the first r at which C(r)/C(0) falls to 1/2, linear between rings
+    moment    2 pi / <k>, <k> = sum_k k S(k) / sum_k S(k) over the rings around the ordering peak
+    walls     2 / (wall density): d over the number of cut nearest-neighbour bonds per site
+    ========  =========================================================================================
+
+    They differ by constant factors as long as the domains are self-similar, and a growth law should show in all three.
+    `half` is the most robust; `moment` converges because the walls make S fall as k^-(d+1) (Porod's law), but thermal
+    noise at large k shortens it; `walls` also counts single flipped sites, and is the edge length of a mosaic of
+    (hyper)cubes of alternating sign. All are undefined in a single domain that fills the box (`half` already when the
+    domain is wider than half the box).
+
+    Source: Bray, Adv. Phys. 43, 357 (1994), doi:10.1080/00018739400101505.
+    """
+    if definition == "half":
+        return _first_half_crossing(*correlation(order_field, lattice))
+    if definition == "moment":
+        k, structure = radial_structure_factor(structure_factor(order_field, lattice), lattice)
+        width = np.where(np.arange(len(k)) == 0, 0.5, 1.0)  # the ring at the peak starts at k = 0, not at -dk/2
+        # A uniform field leaves only rounding noise beside its peak, which is no length.
+        spread = (structure * width) @ k
+        return _ratio(2 * np.pi * (structure @ width), spread, smallest=1e-12 * structure[:, 0] * k[-1])
+    if definition == "walls":
+        bonds = lattice.bonds()
+        cut = wall_fraction(order_field, bonds) * (len(bonds.i) / lattice.sites)
+        return _ratio(np.full_like(cut, lattice.dimensions), cut)
+    raise InputError(f"unknown correlation length {definition!r}; known: half, moment, walls")
+
+
+# temperatures
+
+
+def kinetic_temperature(kinetic_energy: Array, degrees_of_freedom: int) -> Array:
+    """kT = 2 K / (degrees of freedom), the equipartition of momenta, (R,) -> (R,) [energy].
+
+    The degrees of freedom are N D, less the number of conserved momenta.
+    """
+    return 2.0 * np.asarray(kinetic_energy) / degrees_of_freedom
+
+
+def virial_temperature(x: Array, f: Array) -> Array:
+    """kT = <x dU/dx> = -1/(N D) sum_a x_a f_a, the equipartition of coordinates, (R, N, D) twice -> (R,) [energy].
+
+    Exact in equilibrium for unbounded coordinates that a potential confines, `f` being the total force: it tests the
+    sampling of positions as the kinetic temperature tests that of momenta, also where there are no momenta (overdamped
+    motion). The value of one configuration fluctuates by about kT (2/ND)^(1/2) for a harmonic potential, so average
+    over time. The alternative |grad U|^2 / laplacian U needs second derivatives of the free energy.
+
+    Source: Tolman, Phys. Rev. 11, 261 (1918), doi:10.1103/PhysRev.11.261.
+    """
+    return -np.einsum("rnd,rnd->r", x, f) / (x.shape[1] * x.shape[2])
+
+
+# helpers
+
+
+def _grid(field: Array, lattice: Lattice) -> Array:
+    if len(lattice.cell.basis) != 1:
+        raise InputError(
+            f"Fourier observables need one site per cell, lattice {lattice.type} has {len(lattice.cell.basis)}; "
+            "use structure_factor_at, or give the field of one sublattice"
+        )
+    if field.ndim != 2 or field.shape[1] != lattice.sites:
+        raise ValueError(f"a field on this lattice has shape (R, {lattice.sites}), got {field.shape}")
+    return field.reshape(len(field), *lattice.shape)
+
+
+def _on_grid(lattice: Lattice) -> Array:
+    """Grid coordinates of every cell, (*lattice.shape, d) integers."""
+    return np.moveaxis(np.indices(lattice.shape), 0, -1)
+
+
+def _reciprocal(lattice: Lattice) -> Array:
+    """Reciprocal primitive vectors b_a as rows, (d, d) [1/length]."""
+    return 2 * np.pi * np.linalg.inv(lattice.vectors).T
+
+
+def _rings(values: Array, points: Array, periods: Array, steps: Array) -> tuple[Array, Array]:
+    """Average `values` (R, N) over rings of the distance from the origin of a periodic space: (distance, average).
+
+    `points` (..., d) are where the values sit, `periods` and `steps` (d, d) the rows that span the period and the grid.
+    Rings are centred on multiples of the shortest step, so none is empty.
+    """
+    images = np.array(list(itertools.product((-1, 0, 1), repeat=points.shape[-1]))) @ periods
+    fraction = points.reshape(-1, points.shape[-1]) @ np.linalg.inv(periods)
+    wrapped = (fraction - np.rint(fraction)) @ periods
+    distance = np.min([np.linalg.norm(wrapped + image, axis=1) for image in images], axis=0)
+    width = np.linalg.norm(steps, axis=1).min()
+    reach = np.linalg.norm(images, axis=1)
+    inside = np.flatnonzero(distance <= 0.5 * reach[reach > 0].min() * (1 + 1e-9))
+    ring = np.rint(distance[inside] / width).astype(np.int64)
+    members = np.bincount(ring)
+    average = np.array([np.bincount(ring, row) / members for row in values[:, inside]])
+    return np.bincount(ring, distance[inside]) / members, average
+
+
+def _first_half_crossing(r: Array, c: Array) -> Array:
+    """First r where c (R, K) falls to half its value at r = 0, linear between points; nan where it never does."""
+    excess = c - 0.5 * c[:, :1]
+    below = excess <= 0
+    after = np.maximum(below.argmax(axis=1), 1)
+    row = np.arange(len(c))
+    high, low = excess[row, after - 1], excess[row, after]
+    crossing = r[after - 1] + (r[after] - r[after - 1]) * _ratio(high, high - low)
+    return np.where(below.any(axis=1), crossing, np.nan)
+
+
+def _ratio(above: Array, below: Array, smallest: Array | float = 0.0) -> Array:
+    """above / below, nan where `below` does not exceed `smallest`."""
+    defined = below > smallest
+    return np.divide(above, below, out=np.full(len(above), np.nan), where=defined)

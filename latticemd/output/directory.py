@@ -1,0 +1,239 @@
+"""The directory of one run: who may write in it, which files it holds, and how a file is replaced in one step.
+
+HDF5 is not needed here, so a command can refuse an unusable directory before anything expensive is imported.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from latticemd.errors import OutputError, StoppedEarly
+
+log = logging.getLogger(__name__)
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_LOCKS_HERE = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_FIGURES = {".png", ".pdf", ".svg", ".gif", ".mp4"}
+
+
+class RunDirectory:
+    """Exclusive use of a directory for one run.
+
+    ==========================  ====================================================================
+    property                    what it names
+    ==========================  ====================================================================
+    `trajectory`                trajectory.h5: H5MD, see `latticemd.output.trajectory`
+    `segments`                  segments/: rows of an unfinished trajectory; trajectory.h5 needs them
+    `checkpoint`                checkpoint.h5: the state the run continues from
+    `previous_checkpoint`       checkpoint_previous.h5: the one before, should the last be damaged
+    `input`                     input.yaml: the resolved input, itself runnable
+    `log`, `summary`            run.log and summary.json
+    `figures`                   figures/
+    ==========================  ====================================================================
+
+    Use it as a context manager, and enter it only once the input has been validated: with `overwrite` the files of
+    the previous run are removed on entering. Files that no run writes are never touched; input.yaml stays until the new
+    run replaces it, since it may be the very file the user started from.
+
+    Raises `OutputError` on entering when the path cannot be written, another process uses it, it holds a run and neither
+    `overwrite` nor `resume` is set, or there is nothing to resume. The lock is an flock, which the kernel drops when the
+    process dies; it also holds between the nodes of a Linux NFS mount. A file system without locks gives a warning.
+    """
+
+    def __init__(self, path: str | Path, *, overwrite: bool = False, resume: bool = False) -> None:
+        if overwrite and resume:
+            raise OutputError("--resume continues a run and --overwrite replaces it: give one of them")
+        self.path = Path(path)
+        self._overwrite = overwrite
+        self._resume = resume
+        self._lock: int | None = None
+
+        self.trajectory = self.path / "trajectory.h5"
+        self.segments = self.path / "segments"
+        self.checkpoint = self.path / "checkpoint.h5"
+        self.previous_checkpoint = self.path / "checkpoint_previous.h5"
+        self.input = self.path / "input.yaml"
+        self.log = self.path / "run.log"
+        self.summary = self.path / "summary.json"
+        self.figures = self.path / "figures"
+
+    def __enter__(self) -> RunDirectory:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(self.path / ".lock")
+        except (FileExistsError, NotADirectoryError) as error:
+            raise OutputError(f"output {self.path} is or lies below a file; use --output for another directory") from error
+        except OSError as error:
+            raise OutputError(
+                f"output directory {self.path} cannot be written: {error.strerror}; use --output for another directory"
+            ) from error
+        try:
+            self._admit()
+        except BaseException:
+            self._unlock()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            (self.path / ".lock").unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = None
+
+    def _admit(self) -> None:
+        """Refuse the directory, or remove what a previous run or a kill has left and this run must not meet."""
+        files = [self.trajectory, self.checkpoint, self.previous_checkpoint, self.input, self.log, self.summary]
+        ours = {*files, self.segments, self.figures}
+        partial = {_partial(file) for file in files}
+        present = set(self.path.iterdir()) - {self.path / ".lock"}
+        if self._resume:
+            if not present & {self.checkpoint, self.previous_checkpoint}:
+                raise OutputError(f"{self.path} holds no run to resume: it has no checkpoint.h5; run without --resume")
+        elif present and not self._overwrite:
+            if present & ours:
+                raise OutputError(
+                    f"{self.path} already holds a run; use --resume to continue it, --overwrite to replace it, "
+                    "or --output for another directory"
+                )
+            if present - partial:
+                raise OutputError(
+                    f"{self.path} is not empty, though it holds no run; use --output for another directory, "
+                    "or --overwrite to write beside its files (they are kept)"
+                )
+        for file in partial & present:
+            file.unlink()
+        if self._overwrite:
+            for file in set(files) - {self.input}:
+                file.unlink(missing_ok=True)
+            remove_files(self.segments, {".h5"})
+            remove_files(self.figures, _FIGURES)
+
+
+def remove_files(folder: Path, suffixes: set[str]) -> None:
+    """Delete the files of `folder` that end in one of `suffixes`, and the folder itself if nothing else is in it."""
+    if folder.is_dir():
+        for file in folder.iterdir():
+            if file.suffix in suffixes:
+                file.unlink()
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+@contextmanager
+def replace_atomically(path: Path) -> Iterator[Path]:
+    """Yield the name of a temporary file beside `path`; once it is written, it takes the place of `path` in one step.
+
+    A reader, and a process started after a kill, sees the old file or the new one, complete. After an exception the
+    temporary file is removed and the old file stays. Raises `StoppedEarly` when the disk is full.
+
+    On NFS the replacement is atomic on the server; another node may see the old file for some seconds more.
+    """
+    temporary = _partial(path)
+    with stopping_when_full(path):
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        fsync_directory(path.parent)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` in one step; see `replace_atomically`."""
+    with replace_atomically(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def fsync_directory(path: Path) -> None:
+    """Make names created or replaced in `path` survive a power failure."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:  # some network file systems cannot, and order names by themselves
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def stopping_when_full(path: Path) -> Iterator[None]:
+    """Turn "no space left", "quota exceeded" and "file too large" into `StoppedEarly` with what to do about it.
+
+    `path` is a file of the run, in its directory or below.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        number = _errno(error)
+        if number not in _FULL:
+            raise
+        directory = path.parent.parent if path.parent.name == "segments" else path.parent
+        checkpoint = directory / "checkpoint.h5"
+        advice = (
+            f"the last checkpoint {checkpoint} is intact; free space and run with --resume"
+            if checkpoint.exists()
+            else "no checkpoint was written yet; free space and start again with --overwrite"
+        )
+        raise StoppedEarly(f"disk full ({os.strerror(number)}) at {path}; {advice}") from error
+
+
+def _errno(error: OSError | RuntimeError) -> int | None:
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    # HDF5 has the cause of a failed close in its message only.
+    reported = re.search(r"errno = (\d+)", str(error))
+    return int(reported[1]) if reported else None
+
+
+def _partial(path: Path) -> Path:
+    # One name per file, not a random one: what a killed process left is overwritten by the next.
+    return path.with_name(f".{path.name}.partial")
+
+
+def _locked(path: Path) -> int:
+    """An open descriptor of `path` that holds its exclusive lock."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
+                raise OutputError(
+                    f"{path.parent} is in use by {holder}; wait for it, or use --output for another directory"
+                ) from None
+            except OSError as error:
+                if error.errno not in _NO_LOCKS_HERE:
+                    raise
+                log.warning("%s: this file system has no locks; start no second run in this directory", path.parent)
+            if _same_file(descriptor, path):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _same_file(descriptor: int, path: Path) -> bool:
+    """False if the previous holder removed the file between our opening and locking it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

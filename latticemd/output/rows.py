@@ -1,0 +1,141 @@
+"""Rows that are appended to HDF5 files without HDF5.
+
+A part is an HDF5 file whose structure is complete from its creation: contiguous datasets value, step and time with
+room for a number of rows. Rows are then written with pwrite to the place where HDF5 expects them. So a part is
+a readable file at every instant, whenever the process is killed, and a full disk is an ordinary error of pwrite. Room not
+yet used is a hole in a sparse file and takes no space on disk. How many rows count is written elsewhere: in the virtual
+datasets of trajectory.h5.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from contextlib import closing
+from pathlib import Path
+
+import h5py
+
+from latticemd.output.directory import stopping_when_full
+from latticemd.output.h5md import COLUMNS, Element, Slice, open_file, write_layout
+from latticemd.state import Array
+
+FIRST_ROWS = 64
+PART_BYTES = 256 * 2**20  # limit of one part: few files, and little apparent size where sparse files are not known
+_COPY_BYTES = 4 * 2**20
+
+
+class Rows:
+    """The rows of one element, in as many parts as they need; each part doubles the room.
+
+    `folder` is the directory of the trajectory; `slices` are the parts of a run that is resumed, whose last one is filled
+    further. Rows after the counted ones are overwritten.
+    """
+
+    def __init__(self, folder: Path, name: str, element: Element, slices: list[Slice], last_step: int | None) -> None:
+        self.name = name
+        self.element = element
+        self._folder = folder
+        self._full = slices[:-1]
+        self._last_step = last_step
+        self._part: _Part | None = None
+        if slices:
+            self._part = _Part(folder, slices[-1].file, name, element, slices[-1].rows)
+
+    @property
+    def slices(self) -> list[Slice]:
+        """Where all rows are, in order."""
+        return [*self._full, Slice(self._part.file, self._part.rows)] if self._part else self._full
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return sum(rows for _, rows in self.slices)
+
+    def append(self, step: int, time: float, value: Array) -> None:
+        """Add a row. Raises `ValueError` if its type or shape is new, or its step not after the last one."""
+        if (value.dtype, value.shape) != (self.element.dtype, self.element.shape):
+            raise ValueError(
+                f"{self.name} has rows {self.element.dtype}{self.element.shape}, got {value.dtype}{value.shape}"
+            )
+        if self._last_step is not None and step <= self._last_step:
+            raise ValueError(f"{self.name} already has a row at step {self._last_step}, got one at step {step}")
+        if self._part is None or self._part.rows == self._part.capacity:
+            self._part = self._next_part()
+        self._part.append(step, time, value)
+        self._last_step = step
+
+    def sync(self) -> None:
+        """Make all rows durable."""
+        if self._part:
+            self._part.sync()
+
+    def close(self) -> None:
+        """Close the open part."""
+        if self._part:
+            self._part.close()
+            self._full, self._part = self.slices, None
+
+    def copy_to(self, path: Path) -> None:
+        """Write all rows to the space set aside for them in another file; see `write_layout`."""
+        with closing(_Part(self._folder, path.name, self.name, self.element, 0)) as target:
+            for file, rows in self.slices:
+                with closing(_Part(self._folder, file, self.name, self.element, rows)) as source:
+                    target.extend(source)
+
+    def _next_part(self) -> _Part:
+        self.sync()
+        rows = min(max(self.count, FIRST_ROWS), max(1, PART_BYTES // self.element.row_bytes))
+        self.close()
+        file = f"segments/{self.name.replace('/', '.')}.{len(self._full)}.h5"
+        with stopping_when_full(self._folder / file), open_file(self._folder / file) as created:
+            write_layout(created, {self.name: (self.element, rows)})
+        return _Part(self._folder, file, self.name, self.element, 0)
+
+
+class _Part:
+    """An open part: the first `rows` of its `capacity` rows count. Several elements can have their part in one file."""
+
+    def __init__(self, folder: Path, file: str, name: str, element: Element, rows: int) -> None:
+        self.file = file
+        self.rows = rows
+        self._path = folder / file
+        with h5py.File(self._path, "r") as opened:
+            self.capacity = len(opened[f"{name}/step"])
+            self._offsets = {column: opened[f"{name}/{column}"].id.get_offset() for column in COLUMNS}
+        self._sizes = {
+            name: column.dtype.itemsize * math.prod(column.shape) for name, column in element.columns().items()
+        }
+        self._descriptor = os.open(self._path, os.O_RDWR)
+
+    def append(self, step: int, time: float, value: Array) -> None:
+        row = {"value": value.tobytes(), "step": struct.pack("<q", step), "time": struct.pack("<d", time)}
+        with stopping_when_full(self._path):
+            for column, cell in row.items():
+                self._write(memoryview(cell), self._place(column, self.rows))
+        self.rows += 1
+
+    def extend(self, other: _Part) -> None:
+        """Append all rows of another part, a few MiB at a time."""
+        for column, size in self._sizes.items():
+            source, target = other._place(column, 0), self._place(column, self.rows)
+            for done in range(0, other.rows * size, _COPY_BYTES):
+                length = min(_COPY_BYTES, other.rows * size - done)
+                self._write(memoryview(os.pread(other._descriptor, length, source + done)), target + done)
+        self.rows += other.rows
+
+    def sync(self) -> None:
+        with stopping_when_full(self._path):  # file systems that allocate late say so only here
+            os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def _place(self, column: str, row: int) -> int:
+        return self._offsets[column] + row * self._sizes[column]
+
+    def _write(self, data: memoryview, offset: int) -> None:
+        while data:  # one call of the kernel takes 2 GiB at most
+            written = os.pwrite(self._descriptor, data, offset)
+            data, offset = data[written:], offset + written

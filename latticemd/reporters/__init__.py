@@ -1,0 +1,1 @@
+"""What is looked at while a simulation runs; a schedule (`latticemd.schedules.When`) says when."""

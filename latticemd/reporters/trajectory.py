@@ -1,0 +1,52 @@
+"""TrajectoryReporter: per-site fields to the H5MD trajectory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from latticemd.output.trajectory import TrajectoryWriter
+from latticemd.schedules import When
+from latticemd.simulation import Frame
+
+# field in the input -> (element in the file, unit)
+FIELDS = {
+    "displacement": ("displacement", "length"),
+    "momentum": ("momentum", "mass length/time"),
+    "force": ("total_force", "energy/length"),
+    "density": ("density", "1"),
+}
+
+
+@dataclass
+class TrajectoryReporter:
+    """Writes `fields` of every replica as particles/<group>/<element>, and positions that viewers can show.
+
+    A single replica is the group `lattice`, several are `replica_0000`, ... by their global number. Positions are site
+    positions with x drawn on top (a scalar as a height), single precision, in the viewer's convention of
+    `latticemd.output.h5md`.
+    """
+
+    writer: TrajectoryWriter
+    when: When
+    fields: Sequence[str] = ("displacement", "momentum", "density")
+    first_replica: int = 0
+
+    def report(self, frame: Frame) -> None:
+        """Append one row per field and replica."""
+        state = frame.state
+        shown = frame.model.displaced(state.x).astype(np.float32)
+        values = {"displacement": state.x, "momentum": state.p, "force": frame.force, "density": frame.density}
+        for r in range(state.replicas):
+            group = group_name(self.first_replica + r, state.replicas)
+            self.writer.append(f"{group}/position", frame.step, frame.time, shown[r], "Angstrom", "ps")
+            for field in self.fields:
+                element, unit = FIELDS[field]
+                self.writer.append(f"{group}/{element}", frame.step, frame.time, values[field][r], unit)
+
+
+def group_name(replica: int, replicas: int) -> str:
+    """The particle group of a replica."""
+    return "particles/lattice" if replicas == 1 else f"particles/replica_{replica:04d}"

@@ -1,0 +1,302 @@
+"""A simulation in a directory: what `latticemd run` does, from the input to the figures."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import logging
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from latticemd import __version__, observables
+from latticemd.build import build_integrator, build_state, build_system
+from latticemd.config import RunInput
+from latticemd.errors import Diverged, InputError, StoppedEarly
+from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
+from latticemd.output.directory import RunDirectory
+from latticemd.output.summary import write_summary, write_text_atomically
+from latticemd.output.trajectory import TrajectoryHeader, TrajectoryWriter
+from latticemd.plugins import load_plugin
+from latticemd.reporters.observables import ObservableReporter
+from latticemd.schedules import When
+from latticemd.simulation import Frame, Reporter, Simulation
+from latticemd.state import State
+from latticemd.system import System
+
+log = logging.getLogger("latticemd.run")
+
+DEFAULT_OBSERVABLES = ("energy", "temperature", "order_parameter", "wall_fraction")
+# Keys that may differ between a run and its continuation: how long, how often it is saved, where it lies now.
+_MAY_CHANGE = ("title", "dynamics.steps", "output.directory", "output.checkpoint_every", "output.figures")
+
+
+def run(
+    run_input: RunInput,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    walltime: float | None = None,
+    console: Any = None,
+) -> dict[str, Any]:
+    """Run an input in its output directory and return the summary that is also written there.
+
+    `walltime` [second] ends the run in time with a checkpoint; SIGTERM and SIGINT do the same. Raises StoppedEarly after
+    such an end, Diverged when the trajectory leaves the finite numbers, OutputError when the directory cannot be used.
+    """
+    started = time.perf_counter()
+    system = build_system(run_input)
+    directory = RunDirectory(run_input.output.directory, overwrite=overwrite, resume=resume)
+    with directory, ExitStack() as stack:
+        stack.enter_context(_log_file(directory.log))
+        state = _resumed_state(run_input, directory) if resume else build_state(run_input, system.model)
+        if resume and state.step >= run_input.dynamics.steps:
+            log.info("%s is finished: %d of %d steps", directory.path, state.step, run_input.dynamics.steps)
+            return dict(json.loads(directory.summary.read_text())) if directory.summary.exists() else {}
+        if not resume:
+            write_text_atomically(directory.input, run_input.to_yaml())
+        writer = stack.enter_context(
+            TrajectoryWriter(directory, _header(run_input, system), resume_step=state.step if resume else None)
+        )
+        _announce(run_input, system, state, directory)
+        progress = load_plugin("reporter", "progress")(run_input.dynamics.steps, console)
+        stack.callback(progress.close)
+        checkpoint = _Checkpointer(directory, writer, run_input, When(every=run_input.output.checkpoint_every))
+        reporters: list[Reporter] = [*_reporters(run_input, writer), progress, checkpoint]
+        interrupted = stack.enter_context(_signals())
+        simulation = Simulation(system, build_integrator(run_input), state, reporters)
+
+        def stop() -> bool:
+            return bool(interrupted) or (walltime is not None and time.perf_counter() - started > walltime)
+
+        try:
+            simulation.run(run_input.dynamics.steps, stop)
+        except Diverged as error:
+            raise checkpoint.explain(error, simulation) from error
+        checkpoint.save(simulation.state)
+        if simulation.state.step < run_input.dynamics.steps:
+            cause = interrupted[0] if interrupted else f"wall-clock limit of {walltime:g} s"
+            raise StoppedEarly(
+                f"stopped by {cause} at step {simulation.state.step} of {run_input.dynamics.steps}; "
+                f"checkpoint written: continue with --resume"
+            )
+        writer.finish()
+        summary = _summary(run_input, simulation, time.perf_counter() - started)
+        write_summary(directory.summary, summary)
+        progress.close()
+        if run_input.output.figures:
+            _draw(directory.path)
+    return summary
+
+
+class _Checkpointer:
+    """Makes trajectory and state durable, in this order, so that the trajectory always reaches the checkpoint."""
+
+    def __init__(self, directory: RunDirectory, writer: TrajectoryWriter, run_input: RunInput, when: When) -> None:
+        self.directory = directory
+        self.writer = writer
+        self.input_text = run_input.to_yaml()
+        self.when = when
+        self.saved_step = -1
+        self.good: State | None = None
+
+    def report(self, frame: Frame) -> None:
+        """Save the state of this frame."""
+        self.save(frame.state)
+
+    def save(self, state: State) -> None:
+        """Seal the trajectory, then replace the checkpoint; nothing to do if this step is saved already."""
+        if state.step == self.saved_step:
+            return
+        self.writer.seal()
+        write_checkpoint(self.directory.checkpoint, state, {"input": self.input_text, "version": __version__})
+        self.saved_step = state.step
+        self.good = state.copy()
+
+    def explain(self, error: Diverged, simulation: Simulation) -> Diverged:
+        """Save the bad state beside the last good one and say what would have been a safe step."""
+        bad = self.directory.path / "diverged.h5"
+        write_checkpoint(bad, simulation.state, {"input": self.input_text, "version": __version__})
+        dt, frequency = simulation.integrator.dt, simulation.system.stiffest_frequency(simulation.state.step)
+        if simulation.integrator.momenta:
+            scale, advice = f"dt times the stiffest frequency is {dt * frequency:.3g}", 0.2 / frequency
+        else:
+            stiffness = simulation.system.model_at(simulation.state.step).largest_stiffness()
+            ratio = dt * stiffness / simulation.integrator.friction
+            scale, advice = f"dt times stiffness/friction is {ratio:.3g}", 0.2 * dt / ratio
+        return Diverged(
+            f"diverged {error}; {scale}, try dt: {advice:.2g}; the state is in {bad}, "
+            f"the last checkpoint is of step {self.saved_step}"
+        )
+
+
+def _reporters(run_input: RunInput, writer: TrajectoryWriter) -> list[Reporter]:
+    output = run_input.output
+    reporters: list[Reporter] = [
+        load_plugin("reporter", "trajectory")(
+            writer, When(every=output.every), tuple(output.fields), run_input.replicas.first
+        )
+    ]
+    if run_input.observables is None:
+        reporters += [ObservableReporter(name, When(every=output.every), writer) for name in DEFAULT_OBSERVABLES]
+        return reporters
+    for block in run_input.observables:
+        when = When(
+            every=block.every or (0 if block.log else output.every),
+            log=block.log or 0,
+            after=block.after or 0,
+            before=block.before,
+        )
+        options = {"q": block.q} if getattr(block, "q", None) is not None else {}
+        reporters.append(ObservableReporter(block.name, when, writer, options))
+    return reporters
+
+
+def _resumed_state(run_input: RunInput, directory: RunDirectory) -> State:
+    """The state of the last checkpoint. Raises InputError if the input describes another simulation."""
+    import yaml
+
+    state, extra = read_checkpoint(directory.checkpoint)
+    earlier, now = (_flat(yaml.safe_load(text)) for text in (extra["input"], run_input.to_yaml()))
+    for key in sorted(earlier.keys() | now.keys()):
+        if key not in _MAY_CHANGE and earlier.get(key) != now.get(key):
+            raise InputError(
+                f"{key} is {now.get(key)!r}, but the run in {directory.path} was made with {earlier.get(key)!r}; a resumed "
+                f"run is the same run (only {', '.join(_MAY_CHANGE)} may change): use --output for a new one"
+            )
+    log.info("resuming %s at step %d", directory.path, state.step)
+    return state
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in _flat(item, f"{prefix}{key}.").items()}
+    return {prefix[:-1]: value}
+
+
+def _header(run_input: RunInput, system: System) -> TrajectoryHeader:
+    lattice, model = system.model.lattice, system.model
+    edges = [*(n * float((v @ v) ** 0.5) for n, v in zip(lattice.shape, lattice.vectors, strict=True)), 1.0, 1.0]
+    return TrajectoryHeader(
+        version=__version__,
+        author=_user(),
+        box=(edges[0], edges[1], edges[2]),
+        replicas=run_input.replicas.count,
+        provenance={
+            "input": run_input.to_yaml(),
+            "lattice": json.dumps({"type": lattice.type, "shape": lattice.shape}),
+            "model": json.dumps({"name": run_input.model.name, "symbol": model.symbol}),
+            "precision": "float64",
+            "backend": run_input.backend,
+        },
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # containers often run users that have no name
+        return "unknown"
+
+
+def _summary(run_input: RunInput, simulation: Simulation, wall_seconds: float) -> dict[str, Any]:
+    frame, system = simulation.frame(), simulation.system
+    walls = observables.wall_fraction(frame.order_field, frame.model.lattice.bonds())
+    order = observables.order_parameter(frame.order_field)
+
+    def plain(values: Any) -> Any:
+        return values.tolist()[0] if len(values) == 1 else values.tolist()
+
+    return {
+        "title": run_input.title,
+        "steps": frame.step,
+        "time": frame.time,
+        "digest": frame.state.digest(),
+        "wall_seconds": wall_seconds,
+        "force_seconds": system.force_seconds,
+        "force_calls": system.force_calls,
+        "steps_per_second": (system.force_calls - 1) / wall_seconds,
+        "energy": plain(frame.free_energy + frame.kinetic_energy),
+        "free_energy": plain(frame.free_energy),
+        "order_parameter": plain(order),
+        "local_order": plain(observables.local_amplitude(frame.order_field)),
+        "wall_fraction": plain(walls),
+        "version": __version__,
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+    }
+
+
+def _announce(run_input: RunInput, system: System, state: State, directory: RunDirectory) -> None:
+    model = system.model
+    log.info("latticemd %s: %s on %s", __version__, run_input.title or directory.path.name, directory.path)
+    log.info("%s lattice %s, %d sites, %d replica(s)", model.lattice.type, "x".join(map(str, model.lattice.shape)),
+             model.lattice.sites, state.replicas)  # fmt: skip
+    ensemble = f"filling {model.filling:g}" if model.filling is not None else f"mu {model.mu:g}"
+    log.info("model %s, %s, electronic temperature %g; force field %s; integrator %s, dt %g, steps %d", run_input.model.name,
+             ensemble, model.electronic_temperature, run_input.forcefield.name, run_input.dynamics.integrator,
+             run_input.dynamics.dt, run_input.dynamics.steps)  # fmt: skip
+
+
+@contextmanager
+def _log_file(path: Path) -> Any:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("latticemd")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def _signals() -> Any:
+    """A list that SIGTERM and SIGINT append their name to; a step under way is finished first."""
+    received: list[str] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(signal.Signals(number).name)
+        if len(received) > 1:  # whoever asks twice does not want to wait
+            raise KeyboardInterrupt
+
+    earlier: dict[int, Callable[..., Any] | int | None] = {}
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            earlier[number] = signal.signal(number, note)
+    except ValueError:  # not in the main thread: whoever owns it handles signals
+        pass
+    try:
+        yield received
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def _draw(directory: Path) -> None:
+    """Draw the figures; a run that took hours is not lost to a drawing problem."""
+    try:
+        from latticemd.figures import draw_run
+
+        drawn = draw_run(directory)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        log.warning("figures could not be drawn: %s", error)
+        return
+    log.info("figures: %s", ", ".join(str(path.relative_to(directory)) for path in drawn))
+
+
+def plain_logging() -> None:
+    """Send the engine's messages to standard error, one plain line each."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("latticemd")
+    logger.setLevel(logging.INFO)
+    logger.handlers[:] = [handler]
+    logger.propagate = False

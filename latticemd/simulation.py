@@ -1,0 +1,137 @@
+"""Simulation: the only orchestrator. It steps a State and shows it to reporters when they are due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latticemd.integrators.integrator import Integrator
+from latticemd.models.model import Model
+from latticemd.schedules import When
+from latticemd.state import State
+from latticemd.system import System
+
+Array = NDArray[Any]
+
+
+class Frame:
+    """What can be seen at one step; each quantity is computed when a reporter first asks for it.
+
+    `state.x`, `state.p` and `state.step` may be read directly; forces, density and energies through the properties, which
+    first evaluate them where the integrator's word leaves them behind the positions.
+    """
+
+    def __init__(self, state: State, system: System, integrator: Integrator) -> None:
+        self.state = state
+        self.integrator = integrator
+        self.step = state.step
+        self.time = state.step * integrator.dt
+        self._system = system
+
+    @cached_property
+    def model(self) -> Model:
+        """The model with its parameters at this step."""
+        return self._system.model_at(self.step)
+
+    @cached_property
+    def system(self) -> System:
+        """The system, with electrons and forces that belong to these positions."""
+        if not self.integrator.forces_current:
+            self._system.update_forces(self.state, self.step)
+        return self._system
+
+    @property
+    def force(self) -> Array:
+        """Total force (R, N, D) [energy/length]."""
+        _ = self.system
+        return self.state.f
+
+    @property
+    def density(self) -> Array:
+        """Electrons per site (R, N); NaN where the force field does not know it."""
+        return self.system.electrons.density
+
+    @cached_property
+    def free_energy(self) -> Array:
+        """Omega, or Omega + mu N at fixed filling, (R,) [energy]."""
+        self.system.update_potential(self.state, self.step)
+        return self.state.potential.copy()
+
+    @cached_property
+    def kinetic_energy(self) -> Array:
+        """Kinetic energy (R,) [energy]; zero in overdamped motion."""
+        return self.integrator.kinetic_energy(self.state, self._system)
+
+    @cached_property
+    def conserved_energy(self) -> Array:
+        """The integrator's conserved quantity (R,) [energy]."""
+        _ = self.free_energy  # brings state.potential up to date
+        return self.integrator.conserved_energy(self.state, self._system)
+
+    @cached_property
+    def order_field(self) -> Array:
+        """The local order parameter (R, N)."""
+        return self.model.order_field(self.density)
+
+
+class Reporter(Protocol):
+    """Looks at frames when its schedule says so; must not change them."""
+
+    when: When
+
+    def report(self, frame: Frame) -> None:
+        """Look at one frame."""
+        ...
+
+
+class Simulation:
+    """A state, the system that moves it, the integrator that steps it, and those who watch.
+
+        simulation = Simulation(system, integrator, State.at_rest(x))
+        simulation.run(steps=400)
+        simulation.state.x
+
+    Steps cost one force evaluation for most integrators; everything else is a few sweeps over memory.
+    """
+
+    def __init__(
+        self, system: System, integrator: Integrator, state: State, reporters: Sequence[Reporter] = ()
+    ) -> None:
+        self.system = system
+        self.integrator = integrator
+        self.state = state
+        self.reporters = list(reporters)
+        if not state.thermostat:
+            state.thermostat = integrator.thermostat_variables(state.replicas)
+        system.update_forces(state, state.step)
+
+    def run(self, steps: int, stop: Callable[[], bool] | None = None) -> None:
+        """Take steps until the TOTAL number of steps is `steps`, or until `stop()` is true between two steps.
+
+        Frames due at the first step are shown only when the run begins at step 0: a resumed run has shown them.
+        """
+        if self.state.step == 0:
+            self.show()
+        while self.state.step < steps and not (stop and stop()):
+            self.integrator.step(self.state, self.system)
+            self.show()
+
+    def show(self) -> None:
+        """Let every reporter that is due see the present state."""
+        frame = self.frame()
+        for reporter in self.reporters:
+            if reporter.when.due(self.state.step):
+                reporter.report(frame)
+
+    def frame(self) -> Frame:
+        """The present state, to be looked at before the next step."""
+        return Frame(self.state, self.system, self.integrator)
+
+
+def thermal_momenta(normals: Array, mass: float, temperature: float) -> Array:
+    """Momenta drawn from exp(-p^2/2 m kT), given standard normals of any shape [mass length/time]."""
+    return np.sqrt(mass * temperature) * normals

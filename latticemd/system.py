@@ -1,0 +1,87 @@
+"""System: a model whose parameters may follow ramps, and the force field that solves its electrons."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latticemd.backends import kernels_for
+from latticemd.errors import Diverged, InputError
+from latticemd.forcefield import Capabilities, Electrons, ForceField
+from latticemd.models.model import Model
+from latticemd.ramps import Ramp
+from latticemd.state import State
+
+
+class System:
+    """Total forces F = F_electronic + F_classical and free energies of R replicas at a step.
+
+    `electrons` holds the force field's last answer; `force_seconds` and `force_calls` count its cost.
+    Raises InputError if the force field cannot serve the model.
+    """
+
+    def __init__(
+        self, model: Model, forcefield: ForceField, replicas: int = 1, ramps: Mapping[str, Ramp] | None = None
+    ) -> None:
+        self.model = model
+        self.forcefield = forcefield
+        self.ramps = dict(ramps or {})
+        unknown = self.ramps.keys() - {field.name for field in dataclasses.fields(model)}
+        if unknown:
+            raise InputError(f"model {type(model).__name__} has no parameter {', '.join(sorted(unknown))} to ramp")
+        self.electrons = Electrons.empty(replicas, model)
+        self.force_seconds = 0.0
+        self.force_calls = 0
+        forcefield.prepare(self.model_at(0), replicas)
+        self.capabilities: Capabilities = forcefield.capabilities(self.model, replicas)
+
+    def model_at(self, step: int) -> Model:
+        """The model with its ramped parameters at their values for this step."""
+        if not self.ramps:
+            return self.model
+        return dataclasses.replace(self.model, **{name: ramp(step) for name, ramp in self.ramps.items()})
+
+    def update_forces(self, state: State, step: int) -> None:
+        """Evaluate the force field at state.x and write the total force to state.f.
+
+        Raises Diverged when positions or forces are not finite, naming the first site and the term.
+        """
+        model = self.model_at(step)
+        kernels = kernels_for(state.x)
+        if not kernels.all_finite(state.x):
+            raise Diverged(f"at step {step}: position is not finite: {_first_bad(state.x)}")
+        started = time.perf_counter()
+        try:
+            self.forcefield.evaluate(model, state.x, step, self.electrons)
+        except ArithmeticError as error:
+            raise Diverged(f"at step {step}: the force field failed: {error}") from error
+        self.force_seconds += time.perf_counter() - started
+        self.force_calls += 1
+        np.copyto(state.f, self.electrons.force)
+        model.add_classical_force(state.x, state.f)
+        if not kernels.all_finite(state.f):
+            raise Diverged(f"at step {step}: force is not finite: {self._blame(state)}")
+
+    def update_potential(self, state: State, step: int) -> None:
+        """Write the free energy at state.x to state.potential, from the electrons of the last `update_forces`."""
+        np.add(self.electrons.energy, self.model_at(step).classical_energy(state.x), out=state.potential)
+
+    def stiffest_frequency(self, step: int = 0) -> float:
+        """sqrt(K/m) with K the largest curvature of the classical energy [1/time]; electrons soften modes, see physics docs."""
+        model = self.model_at(step)
+        return float(np.sqrt(model.largest_stiffness() / model.inertia()))
+
+    def _blame(self, state: State) -> str:
+        term = "classical" if np.isfinite(self.electrons.force).all() else "electronic"
+        return f"{_first_bad(state.f)}, first in the {term} term"
+
+
+def _first_bad(values: NDArray[np.float64]) -> str:
+    replica, site, component = (int(n) for n in np.argwhere(~np.isfinite(values))[0])
+    finite = values[np.isfinite(values)]
+    largest = f"{np.abs(finite).max():.3g}" if finite.size else "none"
+    return f"replica {replica}, site {site}, component {component}; largest finite value {largest}"

@@ -1,0 +1,51 @@
+"""Fixtures shared by all tests, and the reason printed for tests that need what this machine lacks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from latticemd import Holstein, Lattice, Ramp, Simulation, State, System
+from latticemd.integrators import load_integrator
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("-m"):
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes; run with -m slow"))
+
+
+def random_positions(model: Holstein, seed: int = 0, replicas: int = 1, width: float = 1.0) -> np.ndarray:
+    """Disordered positions (R, N, D)."""
+    shape = (replicas, model.lattice.sites, model.components)
+    return width * np.random.default_rng(seed).normal(size=shape)
+
+
+def forces_and_energy(model: Holstein, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Total forces (R, N, D) and free energies (R,) by exact diagonalisation."""
+    from forcefields.ed import ExactDiagonalisation
+
+    system = System(model, ExactDiagonalisation(), len(x))
+    state = State.at_rest(x)
+    system.update_forces(state, 0)
+    system.update_potential(state, 0)
+    return state.f, state.potential
+
+
+def simulation(
+    model: Holstein, integrator: str, x: np.ndarray, *, dt: float, temperature: float = 0.0, friction: float = 0.2, **more
+) -> Simulation:
+    """A simulation with exact forces; `more` goes to the integrator."""
+    from forcefields.ed import ExactDiagonalisation
+
+    cls, fixed = load_integrator(integrator)
+    made = cls(dt=dt, temperature=Ramp.constant(temperature), friction=friction, **fixed, **more)
+    return Simulation(System(model, ExactDiagonalisation(), len(x)), made, State.at_rest(x))
+
+
+@pytest.fixture
+def small() -> Holstein:
+    """A 6 x 4 Holstein model at mu = 0."""
+    return Holstein(Lattice("square", (6, 4)))

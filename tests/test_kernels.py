@@ -1,0 +1,72 @@
+"""Each compiled kernel against its NumPy specification."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from latticemd import Lattice
+from latticemd.backends import cpu, specification
+from latticemd.backends.specification import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION
+
+NOISE = (5, 3, 11, 2)
+# below one block, not a multiple of one, and large enough for the parallel version
+SHAPES = [(2, 7, 3), (3, 2500, 1), (1, 70_001, 1)]
+
+
+def arrays(shape, count):
+    return [np.random.default_rng(seed).normal(size=shape) for seed in range(count)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_string_of_letters(shape):
+    letters = np.array([KICK, DRIFT, ORNSTEIN_UHLENBECK, ROTATION, ORNSTEIN_UHLENBECK, KICK], dtype=np.int8)
+    coefficients = np.array([[0.1, 0, 0], [0.2, 0, 0], [0.9, 0.3, 0], [0.8, 0.6, 0.5], [0.7, 0.2, 0], [0.1, 0.4, 0]])
+    results = []
+    for backend in (specification, cpu):
+        x, p, f = arrays(shape, 3)
+        heat = np.ones(len(x))
+        assert backend.split(letters, coefficients, x, p, f, NOISE, 1, 0.5, heat) == 2
+        results.append((x, p, heat))
+    for spec, compiled in zip(*results, strict=True):
+        np.testing.assert_allclose(compiled, spec, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("amplitudes", [(0.3, 0.0), (0.2, 0.1)])
+def test_overdamped_move(shape, amplitudes):
+    results = []
+    for backend in (specification, cpu):
+        x, f = arrays(shape, 2)
+        moved = np.empty(shape)
+        backend.overdamped(x, f, 0.5, amplitudes, NOISE, moved)
+        results.append((x, moved))
+    for spec, compiled in zip(*results, strict=True):
+        np.testing.assert_allclose(compiled, spec, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize(("lattice", "components"), [((5, 4), 1), ((5, 4), 2), ((300, 250), 1)])
+def test_neighbour_sum(lattice, components):
+    table = Lattice("square", lattice).neighbours()
+    x, start = arrays((2, len(table), components), 2)
+    spec, compiled = start.copy(), start.copy()
+    specification.neighbour_sum(table, x, 0.7, -0.3, spec)
+    cpu.neighbour_sum(table, x, 0.7, -0.3, compiled)
+    np.testing.assert_allclose(compiled, spec, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_reductions(shape):
+    a, b = arrays(shape, 2)
+    np.testing.assert_allclose(cpu.dot(a, b), specification.dot(a, b), rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(cpu.kinetic_energy(a, 0.25), specification.kinetic_energy(a, 0.25), rtol=1e-12)
+    for value in (np.nan, np.inf, -np.inf):
+        assert cpu.all_finite(a)
+        spoiled = a.copy()
+        spoiled.flat[-1] = value
+        assert not cpu.all_finite(spoiled)
+
+
+def test_sums_do_not_depend_on_the_batch():
+    a = arrays((4, 5000, 1), 1)[0]
+    assert [cpu.dot(a[r : r + 1], a[r : r + 1])[0] for r in range(4)] == cpu.dot(a, a).tolist()
