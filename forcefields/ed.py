@@ -67,12 +67,13 @@ class ExactDiagonalisation:
             np.add.at(h, lower, amplitude)
             np.einsum("ii->i", h)[:] += onsite[r]
             energies, vectors = diagonalise(h)
-            mu = model.mu if model.filling is None else chemical_potential(energies, model.filling, model.electronic_temperature)
+            mu, extra = model.mu or 0.0, 0.0
+            if model.filling is not None:
+                mu = chemical_potential(energies, model.filling, model.electronic_temperature)
+                extra = mu * model.filling * len(energies)
             occupied = expit((mu - energies) / model.electronic_temperature)
             out.density[r] = np.einsum("in,in,n->i", vectors, vectors.conj(), occupied, optimize=False).real
-            out.energy[r] = constant[r] + grand_potential(energies, mu, model.electronic_temperature)
-            if model.filling is not None:
-                out.energy[r] += mu * model.filling * len(energies)
+            out.energy[r] = constant[r] + grand_potential(energies, mu, model.electronic_temperature) + extra
             out.mu[r] = mu
         model.electronic_force(out.density, x, out.force)
 

@@ -74,7 +74,7 @@ def build_state(run: RunInput, model: Model) -> State:
     kernels = kernels_for(x)
     noise = np.empty(shape)
     if initial.kind == "file":
-        x[...] = read_positions(Path(initial.file), model, frame=initial.frame)
+        x[...] = read_positions(Path(initial.path), model, frame=initial.frame)
     else:
         kernels.normals(initial.seed, int(Stream.INITIAL_POSITIONS), 0, 0, first, noise)
         x += initial.width * noise
@@ -114,7 +114,9 @@ def read_positions(path: Path, model: Model, frame: int = -1) -> Array:
         x = x[None]
     if x.ndim != 3 or x.shape[1:] != (sites, components) or len(x) == 0:
         fits = [f"({sites},)"] * (components == 1) + [f"({sites}, {components})", f"(R, {sites}, {components})"]
-        raise InputError(f"{path}: positions have shape {given}, expected {' or '.join(fits)} for this lattice and model")
+        raise InputError(
+            f"{path}: positions have shape {given}, expected {' or '.join(fits)} for this lattice and model"
+        )
     if not np.isfinite(x).all():
         first = tuple(int(n) for n in np.argwhere(~np.isfinite(x))[0])
         raise InputError(f"{path}: position of replica {first[0]}, site {first[1]}, component {first[2]} is not finite")

@@ -24,14 +24,17 @@ app = typer.Typer(
 
 Input = Annotated[Path, typer.Argument(help="YAML input file.", show_default=False)]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a key of the input; may be repeated.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a key of the input; may be repeated."),
 ]
 
 
 @app.command()
 def run(
     input_file: Input,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Directory instead of output.directory.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Directory instead of output.directory.")
+    ] = None,
     settings: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint in the directory.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the directory.")] = False,
@@ -55,7 +58,7 @@ def run(
         walltime=walltime,
         console=console if console.is_terminal else None,
     )
-    _print_summary(summary, Path(run_input.output.directory))
+    _print_summary(summary, run_input.directory)
 
 
 @app.command()
@@ -158,7 +161,7 @@ def forces(
     state = State.at_rest(x)
     system.update_forces(state, 0)
     system.update_potential(state, 0)
-    results = {"forces": state.f, "electronic": system.electrons.force, "energy": state.potential}
+    results: dict[str, Any] = {"forces": state.f, "electronic": system.electrons.force, "energy": state.potential}
     if system.capabilities.density:
         results["density"] = system.electrons.density
     try:

@@ -18,6 +18,7 @@ from typing import Any
 from latticemd import __version__, observables
 from latticemd.build import build_integrator, build_state, build_system
 from latticemd.config import RunInput
+from latticemd.config.blocks import StructureFactor
 from latticemd.errors import Diverged, InputError, StoppedEarly
 from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
 from latticemd.output.directory import RunDirectory
@@ -52,7 +53,7 @@ def run(
     """
     started = time.perf_counter()
     system = build_system(run_input)
-    directory = RunDirectory(run_input.output.directory, overwrite=overwrite, resume=resume)
+    directory = RunDirectory(run_input.directory, overwrite=overwrite, resume=resume)
     with directory, ExitStack() as stack:
         stack.enter_context(_log_file(directory.log))
         state = _resumed_state(run_input, directory) if resume else build_state(run_input, system.model)
@@ -70,7 +71,7 @@ def run(
         checkpoint = _Checkpointer(directory, writer, run_input, When(every=run_input.output.checkpoint_every))
         reporters: list[Reporter] = [*_reporters(run_input, writer), progress, checkpoint]
         interrupted = stack.enter_context(_signals())
-        simulation = Simulation(system, build_integrator(run_input), state, reporters)
+        simulation = Simulation(system, build_integrator(run_input), state, reporters, resumed=resume)
 
         def stop() -> bool:
             return bool(interrupted) or (walltime is not None and time.perf_counter() - started > walltime)
@@ -153,7 +154,7 @@ def _reporters(run_input: RunInput, writer: TrajectoryWriter) -> list[Reporter]:
             after=block.after or 0,
             before=block.before,
         )
-        options = {"q": block.q} if getattr(block, "q", None) is not None else {}
+        options = {"q": block.q} if isinstance(block, StructureFactor) else {}
         reporters.append(ObservableReporter(block.name, when, writer, options))
     return reporters
 
@@ -267,7 +268,7 @@ def _signals() -> Any:
         if len(received) > 1:  # whoever asks twice does not want to wait
             raise KeyboardInterrupt
 
-    earlier: dict[int, Callable[..., Any] | int | None] = {}
+    earlier: dict[signal.Signals, Callable[..., Any] | int | None] = {}
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             earlier[number] = signal.signal(number, note)

@@ -30,4 +30,6 @@ class When:
         if step <= 1:
             return True
         decades = len(str(step))
-        return any(round(10.0 ** (k / self.log)) == step for k in range((decades - 1) * self.log, decades * self.log + 1))
+        return any(
+            round(10.0 ** (k / self.log)) == step for k in range((decades - 1) * self.log, decades * self.log + 1)
+        )

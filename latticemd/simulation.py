@@ -99,12 +99,18 @@ class Simulation:
     """
 
     def __init__(
-        self, system: System, integrator: Integrator, state: State, reporters: Sequence[Reporter] = ()
+        self,
+        system: System,
+        integrator: Integrator,
+        state: State,
+        reporters: Sequence[Reporter] = (),
+        resumed: bool = False,
     ) -> None:
         self.system = system
         self.integrator = integrator
         self.state = state
         self.reporters = list(reporters)
+        self._shown = resumed  # whether reporters have seen the present state
         if not state.thermostat:
             state.thermostat = integrator.thermostat_variables(state.replicas)
         system.update_forces(state, state.step)
@@ -112,9 +118,9 @@ class Simulation:
     def run(self, steps: int, stop: Callable[[], bool] | None = None) -> None:
         """Take steps until the TOTAL number of steps is `steps`, or until `stop()` is true between two steps.
 
-        Frames due at the first step are shown only when the run begins at step 0: a resumed run has shown them.
+        The state it begins with is shown first, unless it has been: by an earlier call, or before a restart.
         """
-        if self.state.step == 0:
+        if not self._shown:
             self.show()
         while self.state.step < steps and not (stop and stop()):
             self.integrator.step(self.state, self.system)
@@ -122,6 +128,7 @@ class Simulation:
 
     def show(self) -> None:
         """Let every reporter that is due see the present state."""
+        self._shown = True
         frame = self.frame()
         for reporter in self.reporters:
             if reporter.when.due(self.state.step):

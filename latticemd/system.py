@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,8 @@ class System:
         """The model with its ramped parameters at their values for this step."""
         if not self.ramps:
             return self.model
-        return dataclasses.replace(self.model, **{name: ramp(step) for name, ramp in self.ramps.items()})
+        values: dict[str, Any] = {name: ramp(step) for name, ramp in self.ramps.items()}
+        return dataclasses.replace(self.model, **values)
 
     def update_forces(self, state: State, step: int) -> None:
         """Evaluate the force field at state.x and write the total force to state.f.

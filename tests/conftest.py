@@ -35,7 +35,14 @@ def forces_and_energy(model: Holstein, x: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def simulation(
-    model: Holstein, integrator: str, x: np.ndarray, *, dt: float, temperature: float = 0.0, friction: float = 0.2, **more
+    model: Holstein,
+    integrator: str,
+    x: np.ndarray,
+    *,
+    dt: float,
+    temperature: float = 0.0,
+    friction: float = 0.2,
+    **more,
 ) -> Simulation:
     """A simulation with exact forces; `more` goes to the integrator."""
     from forcefields.ed import ExactDiagonalisation

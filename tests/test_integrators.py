@@ -193,7 +193,9 @@ def test_looking_at_a_run_does_not_change_it(integrator, small):
     assert watched.state.digest() == alone.state.digest()
 
 
-@pytest.mark.parametrize(("word", "calls"), [("BAB", 1), ("ABA", 1), ("BAOAB", 1), ("ABOBA", 1), ("BABAB", 2), ("BAOA", 1)])
+@pytest.mark.parametrize(
+    ("word", "calls"), [("BAB", 1), ("ABA", 1), ("BAOAB", 1), ("ABOBA", 1), ("BABAB", 2), ("BAOA", 1)]
+)
 def test_words_pay_only_for_the_forces_they_need(word, calls, small):
     run = simulation(small, word, random_positions(small), dt=0.05, temperature=0.1)
     before = run.system.force_calls

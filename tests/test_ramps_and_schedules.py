@@ -37,7 +37,9 @@ def test_piecewise_and_constant_ramps():
 def test_a_ramped_parameter_changes_the_model_at_its_step():
     from forcefields.ed import ExactDiagonalisation
 
-    system = System(Holstein(Lattice("square", (3, 3))), ExactDiagonalisation(), 1, {"coupling": Ramp.linear(1.0, 2.0, 0, 10)})
+    system = System(
+        Holstein(Lattice("square", (3, 3))), ExactDiagonalisation(), 1, {"coupling": Ramp.linear(1.0, 2.0, 0, 10)}
+    )
     assert [system.model_at(step).coupling for step in (0, 5, 10, 20)] == [1.0, 1.5, 2.0, 2.0]
     with pytest.raises(InputError, match="cupling"):
         System(Holstein(Lattice("square", (3, 3))), ExactDiagonalisation(), 1, {"cupling": Ramp.constant(1.0)})

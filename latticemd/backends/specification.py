@@ -21,7 +21,7 @@ def normals(key: int, stream: int, occurrence: int, step: int, first_replica: in
     """Fill `out` (R, N, D) with standard normals; element e of replica r is set by the counter alone."""
     replicas, elements = len(out), out[0].size
     pair = np.arange((elements + 1) // 2, dtype=np.uint64)
-    words = [np.uint64(word) for word in (key, stream, occurrence, step)]
+    words = (np.uint64(key), np.uint64(stream), np.uint64(occurrence), np.uint64(step))
     for r in range(replicas):
         even, odd = normal_pair(*words, np.uint64(first_replica + r), pair)
         out[r] = np.stack([even, odd], axis=1).ravel()[:elements].reshape(out.shape[1:])

@@ -6,8 +6,9 @@ Validators call `refuse`; whatever they refuse keeps its place in the input (a t
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -75,9 +76,15 @@ def listed(words: Iterable[str]) -> str:
     return ", ".join(map(escaped, words[:LONGEST_SHOWN])) + more
 
 
-def unknown(word: str, what: str, known: Mapping[str, str]) -> str:
-    """'unknown key; did you mean ...? (keys: ...)'; `known` maps each valid word to a line about it."""
-    return f"unknown {what}{_meant(word, known)} ({what}s: {listed(known)})"
+def unknown_key(key: str, known: Mapping[str, str]) -> str:
+    """'unknown key; did you mean ...? (keys: ...)'; `known` maps each valid key to the line about it."""
+    return f"unknown key{_meant(key, known)} (keys: {listed(known)})"
+
+
+def unknown_word(word: str, what: str, known: Sequence[str], hint: str = "") -> str:
+    """'unknown kind 'linaer'; did you mean 'linear'? (known: linear, ...)'."""
+    closest = nearest(word, list(known)) if len(word) <= LONGEST_SHOWN else ""
+    return f"unknown {what} {shown(word)}{closest} (known: {listed(known) or 'none'}{hint})"
 
 
 def _meant(word: str, known: Mapping[str, str]) -> str:
@@ -90,7 +97,7 @@ def _meant(word: str, known: Mapping[str, str]) -> str:
     closest = nearest(word, list(known))
     for candidate, about in known.items():
         words = re.findall(r"\w+", about)
-        names = {*words, *(a + b for a, b in zip(words, words[1:], strict=False))}
+        names = {*words, *(a + b for a, b in itertools.pairwise(words))}
         if word.replace("_", "") in names and not _is_typo(word, closest):
             return f"; did you mean {candidate!r}?"
     return closest

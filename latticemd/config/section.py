@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ModelWrapValidatorHandler, ValidationError
-from pydantic import model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, InitErrorDetails, core_schema
 
-from latticemd.config.messages import MISSING, UNKNOWN, listed, problem, refuse, shown, unknown
+from latticemd.config.messages import MISSING, UNKNOWN, listed, problem, refuse, shown, unknown_key, unknown_word
 from latticemd.config.values import Expect
 from latticemd.errors import InputError
 
@@ -30,7 +36,7 @@ class Section(BaseModel):
     def explain(cls, data: Any, accept: ModelWrapValidatorHandler[Self]) -> Self:
         """Put what is wrong with the keys of this block into the user's words."""
         if not isinstance(data, dict | cls):
-            refuse(f"expected a mapping with keys {listed(cls.keys())}; got {shown(data)}")
+            refuse(f"expected a mapping with keys {listed(cls.keys())}, got {shown(data)}")
         try:
             return accept(data)
         except ValidationError as error:
@@ -41,7 +47,7 @@ class Section(BaseModel):
     def _explained(cls, detail: ErrorDetails) -> InitErrorDetails:
         kind, place, message = detail["type"], detail["loc"], detail["msg"]
         if kind == "extra_forbidden":
-            return problem(UNKNOWN, place, unknown(str(place[0]), "key", cls.keys()))
+            return problem(UNKNOWN, place, unknown_key(str(place[0]), cls.keys()))
         if kind == "missing":
             return problem(MISSING, place, f"missing{cls._wanted(str(place[0]))}")
         return problem(kind, place, message)
@@ -58,11 +64,12 @@ class Section(BaseModel):
 class Chosen:
     """Metadata of a block of which there are several kinds: the word under `key` selects the class that validates it.
 
-    `find` returns the class for a word and raises InputError for one it does not know. (A plain pydantic union would
-    put the names of the kinds among the keys of every message.)
+    `find` returns the class for one of `words` and may raise InputError. (A plain pydantic union would put the names of
+    the kinds among the keys of every message.)
     """
 
     key: str
+    words: Callable[[], Sequence[str]]
     find: Callable[[str], type[Section]]
     default: str | None = None
 
@@ -74,21 +81,26 @@ class Chosen:
         if isinstance(value, Section):
             return value
         if not isinstance(value, dict):
-            refuse(f"expected a mapping with the key {self.key!r}; got {shown(value)}")
+            refuse(f"expected a mapping with the key {self.key!r}, got {shown(value)}")
         if self.key not in value and self.default is None:
-            refuse(f"missing; it selects what this block is{self._hint()}", self.key, kind=MISSING)
+            refuse(f"missing; expected one of {listed(self.words())}", self.key, kind=MISSING)
         word = value.get(self.key, self.default)
         if not isinstance(word, str):
-            refuse(f"expected a name, got {shown(word)}", self.key)
+            refuse(f"expected one of {listed(self.words())}, got {shown(word)}", self.key)
         try:
-            kind = self.find(word)
+            chosen = self.find(word)
         except InputError as error:
             refuse(str(error), self.key)
-        return kind.model_validate({self.key: word, **value})
+        return chosen.model_validate({self.key: word, **value})
 
-    def _hint(self) -> str:
-        try:
-            self.find("")
-        except InputError as error:
-            return f" ({str(error).partition('(')[2]}" if "(" in str(error) else ""
-        return ""
+
+def choose(key: str, *kinds: type[Section], default: str | None = None) -> Chosen:
+    """`Chosen` among classes whose field `key` is a Literal with the word that selects them."""
+    table = {get_args(kind.model_fields[key].annotation)[0]: kind for kind in kinds}
+
+    def find(word: str) -> type[Section]:
+        if word not in table:
+            raise InputError(unknown_word(word, key, list(table)))
+        return table[word]
+
+    return Chosen(key, lambda: list(table), find, default)

@@ -6,6 +6,7 @@ Used as `dt: Annotated[float, Real("time", Bounds(gt=0))]`. Nothing is converted
 from __future__ import annotations
 
 import dataclasses
+import operator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -49,31 +50,40 @@ class Expect:
 
 
 @dataclass(frozen=True, init=False)
-class Real(Expect):
-    """A finite number within bounds; `dimension` is a word such as "energy/length"."""
+class Bounded(Expect):
+    """A number between limits."""
 
     bounds: Bounds
 
-    def __init__(self, dimension: str = "1", bounds: Bounds = Bounds()) -> None:  # noqa: B008  (frozen)
-        unit = "" if dimension == "1" else f" [{dimension}]"
-        super().__init__(f"a number{limits(bounds)}{unit}")
+    def __init__(self, what: str, bounds: Bounds, unit: str = "") -> None:
+        super().__init__(f"{what}{limits(bounds)}{unit}")
         object.__setattr__(self, "bounds", bounds)
 
+    def allows(self, value: float) -> bool:
+        """Whether a number is within the bounds."""
+        tests = {"gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le}
+        return all(tests[name](value, limit) for name, limit in given(self.bounds).items())
+
+
+class Real(Bounded):
+    """A finite number within bounds; `dimension` is a word such as "energy/length"."""
+
+    def __init__(self, dimension: str = "1", bounds: Bounds = Bounds()) -> None:  # noqa: B008  (frozen)
+        super().__init__("a number", bounds, "" if dimension == "1" else f" [{dimension}]")
+
     def schema(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """A float within the bounds; whole numbers become floats."""
         return core_schema.float_schema(strict=True, allow_inf_nan=False, **given(self.bounds))
 
 
-@dataclass(frozen=True, init=False)
-class Integer(Expect):
+class Integer(Bounded):
     """A whole number within bounds."""
 
-    bounds: Bounds
-
-    def __init__(self, bounds: Bounds = Bounds()) -> None:  # noqa: B008
-        super().__init__(f"an integer{limits(bounds)}")
-        object.__setattr__(self, "bounds", bounds)
+    def __init__(self, bounds: Bounds = Bounds()) -> None:  # noqa: B008  (frozen)
+        super().__init__("an integer", bounds)
 
     def schema(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """An int within the bounds."""
         return core_schema.int_schema(strict=True, **given(self.bounds))
 
 
@@ -85,6 +95,7 @@ class Choice(Expect):
         super().__init__(" or ".join(map(repr, words)) if len(words) < 3 else f"one of {', '.join(words)}", words)
 
     def schema(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """The words."""
         return core_schema.literal_schema(list(self.words))
 
 
@@ -95,15 +106,10 @@ class Text(Expect):
     expected: str = "text on one line"
 
     def check(self, value: Any, accept: core_schema.ValidatorFunctionWrapHandler) -> str:
+        """The text."""
         if not (isinstance(value, str) and value.isprintable() and value.strip()):
             self.refuse(value)
         return value
-
-
-SEED = Integer(Bounds(ge=0, le=2**64 - 1))
-STEP = Integer(Bounds(ge=0, le=LAST_STEP))
-INTERVAL = Integer(Bounds(ge=1, le=LAST_STEP))
-FLAG = Expect("true or false")
 
 
 def described(doc: str, dimension: str) -> str:
@@ -128,3 +134,9 @@ def limits(bounds: Bounds) -> str:
 def _limit(value: float) -> str:
     power = int(value + 1).bit_length() - 1
     return f"2^{power} - 1" if power > 20 and int(value) == 2**power - 1 else f"{value:g}"
+
+
+SEED = Integer(Bounds(ge=0, le=2**64 - 1))
+STEP = Integer(Bounds(ge=0, le=LAST_STEP))
+INTERVAL = Integer(Bounds(ge=1, le=LAST_STEP))
+FLAG = Expect("true or false")

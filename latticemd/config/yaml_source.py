@@ -1,7 +1,7 @@
 """YAML text -> plain values and the line each of them stands on.
 
-Scalars follow YAML 1.2: 1e-3 is a number, 012 is twelve, and yes, on, 1:30 and 2024-01-01 are text. What an input does
-not need and what has surprised or attacked readers of YAML is refused: duplicate keys, anchors, tags, several documents.
+Scalars follow YAML 1.2: 1e-3 is a number, 012 is twelve, and yes, on, 1:30 and 2024-01-01 are text. What no input needs
+and what has surprised or attacked readers of YAML is refused: duplicate keys, anchors, tags, several documents.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from latticemd.config.messages import Place, dotted, escaped, sentence
+from latticemd.config.messages import Place, escaped, sentence
 from latticemd.errors import InputError
 
 LARGEST_FILE = 2**20  # bytes
@@ -57,7 +57,7 @@ def read_source(path: Path) -> Source:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{name}: cannot be read: {reason}") from error
     if len(raw) > LARGEST_FILE:
-        raise InputError(f"{name}: larger than {LARGEST_FILE // 2**20} MiB; an input is a short text of keys and values")
+        raise InputError(f"{name}: larger than {LARGEST_FILE // 2**20} MiB; an input is a short text of keys")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -167,7 +167,7 @@ class _Reader:
         return (*place, self.key if self.key is not None else len(inside))
 
     def line(self, event: yaml.Event) -> str:
-        return self.origin or f"{self.source.name}:{event.start_mark.line + 1}"
+        return self.origin or f"{self.source.name}:{event.start_mark.line + 1}"  # type: ignore[union-attr]
 
     def error(self, event: yaml.Event, place: Place, message: str) -> InputError:
         return InputError(f"{self.line(event)}: {sentence(place, message)}")
@@ -181,5 +181,3 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
         return "a second ': ' on the line, or a wrong indentation; quote text that contains ': '"
     return problem
 
-
-__all__ = ["Source", "dotted", "parse_source", "read_source", "scalar"]

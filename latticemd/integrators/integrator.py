@@ -17,6 +17,7 @@ from latticemd.state import State
 from latticemd.system import System
 
 Array = NDArray[Any]
+COLD = Ramp.constant(0.0)
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Integrator(ABC):
 
     _: KW_ONLY
     dt: float
-    temperature: Ramp = Ramp.constant(0.0)
+    temperature: Ramp = COLD
     friction: float = 0.2
     seed: int = 0
     first_replica: int = 0

@@ -36,7 +36,7 @@ def write_checkpoint(path: Path, state: State, extra: Extra) -> None:
     content = checkpoint_bytes(state, extra)
     kept = path.with_name(f".{_previous(path).name}.partial")
     kept.unlink(missing_ok=True)
-    with stopping_when_full(path):
+    with stopping_when_full(path, path.parent):
         try:
             if path.exists():
                 _second_name(path, kept)

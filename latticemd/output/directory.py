@@ -43,9 +43,10 @@ class RunDirectory:
     the previous run are removed on entering. Files that no run writes are never touched; input.yaml stays until the new
     run replaces it, since it may be the very file the user started from.
 
-    Raises `OutputError` on entering when the path cannot be written, another process uses it, it holds a run and neither
-    `overwrite` nor `resume` is set, or there is nothing to resume. The lock is an flock, which the kernel drops when the
-    process dies; it also holds between the nodes of a Linux NFS mount. A file system without locks gives a warning.
+    Raises `OutputError` on entering when the path cannot be written, another process uses it, it holds a run and
+    neither `overwrite` nor `resume` is set, or there is nothing to resume. The lock is an flock, which the kernel drops
+    when the process dies; it also holds between the nodes of a Linux NFS mount. A file system without locks gives a
+    warning.
     """
 
     def __init__(self, path: str | Path, *, overwrite: bool = False, resume: bool = False) -> None:
@@ -70,7 +71,9 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self.path / ".lock")
         except (FileExistsError, NotADirectoryError) as error:
-            raise OutputError(f"output {self.path} is or lies below a file; use --output for another directory") from error
+            raise OutputError(
+                f"output {self.path} is or lies below a file; use --output for another directory"
+            ) from error
         except OSError as error:
             raise OutputError(
                 f"output directory {self.path} cannot be written: {error.strerror}; use --output for another directory"
@@ -140,7 +143,7 @@ def replace_atomically(path: Path) -> Iterator[Path]:
     On NFS the replacement is atomic on the server; another node may see the old file for some seconds more.
     """
     temporary = _partial(path)
-    with stopping_when_full(path):
+    with stopping_when_full(path, path.parent):
         try:
             yield temporary
             with temporary.open("rb") as written:
@@ -171,10 +174,10 @@ def fsync_directory(path: Path) -> None:
 
 
 @contextmanager
-def stopping_when_full(path: Path) -> Iterator[None]:
+def stopping_when_full(path: Path, directory: Path) -> Iterator[None]:
     """Turn "no space left", "quota exceeded" and "file too large" into `StoppedEarly` with what to do about it.
 
-    `path` is a file of the run, in its directory or below.
+    `path` is being written, by the run in `directory`.
     """
     try:
         yield
@@ -182,7 +185,6 @@ def stopping_when_full(path: Path) -> Iterator[None]:
         number = _errno(error)
         if number not in _FULL:
             raise
-        directory = path.parent.parent if path.parent.name == "segments" else path.parent
         checkpoint = directory / "checkpoint.h5"
         advice = (
             f"the last checkpoint {checkpoint} is intact; free space and run with --resume"

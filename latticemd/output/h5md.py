@@ -234,7 +234,9 @@ class Trajectory:
         for element in self._elements:
             for file, _ in self.slices(element):
                 if not (self.path.parent / file).exists():
-                    raise OutputError(f"{self.path} needs {file} beside it: copy the whole directory of an unfinished run")
+                    raise OutputError(
+                        f"{self.path} needs {file} beside it: copy the whole directory of an unfinished run"
+                    )
 
 
 def _find_elements(file: h5py.File) -> dict[str, Element]:

@@ -1,10 +1,10 @@
 """Rows that are appended to HDF5 files without HDF5.
 
 A part is an HDF5 file whose structure is complete from its creation: contiguous datasets value, step and time with
-room for a number of rows. Rows are then written with pwrite to the place where HDF5 expects them. So a part is
-a readable file at every instant, whenever the process is killed, and a full disk is an ordinary error of pwrite. Room not
-yet used is a hole in a sparse file and takes no space on disk. How many rows count is written elsewhere: in the virtual
-datasets of trajectory.h5.
+room for a number of rows. Rows are then written with pwrite to the place where HDF5 expects them. So a part is a
+readable file at every instant, whenever the process is killed, and a full disk is an ordinary error of pwrite. Room
+not yet used is a hole in a sparse file and takes no space on disk. How many rows count is written elsewhere: in the
+virtual datasets of trajectory.h5.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from latticemd.output.h5md import COLUMNS, Element, Slice, open_file, write_layo
 from latticemd.state import Array
 
 FIRST_ROWS = 64
-PART_BYTES = 256 * 2**20  # limit of one part: few files, and little apparent size where sparse files are not known
+PART_BYTES = 2**30  # a reader keeps every part open, so a terabyte must not need more than its about 1000 descriptors
 _COPY_BYTES = 4 * 2**20
 
 
 class Rows:
     """The rows of one element, in as many parts as they need; each part doubles the room.
 
-    `folder` is the directory of the trajectory; `slices` are the parts of a run that is resumed, whose last one is filled
+    `folder` is the directory of the run; `slices` are the parts of a run that is resumed, whose last one is filled
     further. Rows after the counted ones are overwritten.
     """
 
@@ -89,8 +89,13 @@ class Rows:
         rows = min(max(self.count, FIRST_ROWS), max(1, PART_BYTES // self.element.row_bytes))
         self.close()
         file = f"segments/{self.name.replace('/', '.')}.{len(self._full)}.h5"
-        with stopping_when_full(self._folder / file), open_file(self._folder / file) as created:
-            write_layout(created, {self.name: (self.element, rows)})
+        path = self._folder / file
+        try:
+            with stopping_when_full(path, self._folder), open_file(path) as created:
+                write_layout(created, {self.name: (self.element, rows)})
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
         return _Part(self._folder, file, self.name, self.element, 0)
 
 
@@ -100,6 +105,7 @@ class _Part:
     def __init__(self, folder: Path, file: str, name: str, element: Element, rows: int) -> None:
         self.file = file
         self.rows = rows
+        self._folder = folder
         self._path = folder / file
         with h5py.File(self._path, "r") as opened:
             self.capacity = len(opened[f"{name}/step"])
@@ -111,7 +117,7 @@ class _Part:
 
     def append(self, step: int, time: float, value: Array) -> None:
         row = {"value": value.tobytes(), "step": struct.pack("<q", step), "time": struct.pack("<d", time)}
-        with stopping_when_full(self._path):
+        with stopping_when_full(self._path, self._folder):
             for column, cell in row.items():
                 self._write(memoryview(cell), self._place(column, self.rows))
         self.rows += 1
@@ -126,7 +132,7 @@ class _Part:
         self.rows += other.rows
 
     def sync(self) -> None:
-        with stopping_when_full(self._path):  # file systems that allocate late say so only here
+        with stopping_when_full(self._path, self._folder):  # file systems that allocate late say so only here
             os.fsync(self._descriptor)
 
     def close(self) -> None:

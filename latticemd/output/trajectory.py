@@ -1,9 +1,9 @@
 """The trajectory of a run: H5MD rows that survive a kill at any moment.
 
-Rows go to parts under segments/ (see `latticemd.output.rows`). trajectory.h5 counts them: its datasets are virtual, they
-map the first rows of each part by relative file names, and it is replaced atomically whenever the rows are sealed. What
-is not yet sealed does not exist for any reader. A finished run copies all rows to one plain trajectory.h5 and removes
-segments/; a run that resumes a finished one takes that file as the first part of every element.
+Rows go to parts under segments/ (see `latticemd.output.rows`). trajectory.h5 counts them: its datasets are virtual,
+they map the first rows of each part by relative file names, and it is replaced atomically whenever the rows are sealed.
+What is not yet sealed does not exist for any reader. A finished run copies all rows to one plain trajectory.h5 and
+removes segments/; a run that resumes a finished one takes that file as the first part of every element.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ class TrajectoryWriter:
         value = np.asarray(value)
         rows = self._rows.get(element) or self._begin(element, Element.of(value, unit, time_unit))
         if (rows.element.unit, rows.element.time_unit) != (unit, time_unit):
-            raise ValueError(f"{element} is in {rows.element.unit} over {rows.element.time_unit}, got {unit}, {time_unit}")
+            raise ValueError(
+                f"{element} is in {rows.element.unit} over {rows.element.time_unit}, got {unit}, {time_unit}"
+            )
         rows.append(step, time, value)
         if element.endswith("/position"):
             # MDAnalysis reads the box frame by frame, and H5MD wants its steps to be those of the positions.
@@ -187,7 +189,7 @@ class TrajectoryWriter:
         folder = self._directory.segments
         remove_files(folder, {".h5"})
         folder.mkdir(exist_ok=True)
-        with stopping_when_full(finished):
+        with stopping_when_full(folder, self._directory.path):
             try:
                 os.link(finished, self._directory.path / _FINISHED)
             except OSError:  # a file system without hard links

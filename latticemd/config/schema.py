@@ -1,0 +1,97 @@
+"""The whole input, and what its blocks take from each other."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationInfo, model_validator
+
+from latticemd.config.blocks import (
+    InitialInput,
+    LatticeInput,
+    NormalStart,
+    Observable,
+    ObservableInput,
+    OutputInput,
+    Replicas,
+    ReplicasInput,
+    StructureFactor,
+)
+from latticemd.config.components import DynamicsInput, ForceFieldInput, ModelInput, chosen
+from latticemd.config.messages import MISSING, refuse
+from latticemd.config.ramp_input import values_of
+from latticemd.config.section import Section
+from latticemd.config.values import Choice, Expect, Text
+
+
+class RunInput(Section):
+    """A resolved input: `lattice`, `model` and `dynamics` must be given, everything else has a default."""
+
+    title: Annotated[str, Text()] | None = Field(None, description="what the run is about")
+    lattice: LatticeInput = Field(description="the lattice: type and shape")
+    model: Annotated[ModelInput, chosen("model", "name")] = Field(description="the Hamiltonian: name and parameters")
+    forcefield: Annotated[ForceFieldInput, chosen("forcefield", "name", "ed")] = Field(
+        {"name": "ed"},  # type: ignore[assignment]  (validated like one that is given)
+        validate_default=True,
+        description="the way to get the force",
+    )
+    initial: InitialInput = Field(NormalStart(), description="the configuration to start from")
+    dynamics: Annotated[DynamicsInput, chosen("integrator", "integrator")] = Field(description="equations of motion")
+    output: OutputInput = Field(OutputInput(), description="files the run leaves")
+    observables: (
+        Annotated[
+            tuple[ObservableInput, ...],
+            Field(strict=False),
+            Expect("a list of observables, such as [{name: energy, every: 1}]"),
+        ]
+        | None
+    ) = Field(None, description="what is measured; energies, temperature, order and walls unless given")
+    replicas: ReplicasInput = Field(Replicas(), description="number of independent copies")
+    backend: Annotated[str, Choice("cpu")] = Field("cpu", description="where the kernels run")
+
+    @model_validator(mode="after")
+    def resolve(self, info: ValidationInfo) -> Self:
+        """Fill in what follows from other blocks: the electrons' temperature, the output directory, the schedules."""
+        directory = self.output.directory or f"runs/{(info.context or {}).get('name', 'latticemd')}"
+        return self.model_copy(
+            update={
+                "model": self._model_at_the_bath_temperature(),
+                "output": self.output.model_copy(update={"directory": directory}),
+                "observables": self._scheduled_observables(),
+            }
+        )
+
+    def to_yaml(self) -> str:
+        """The input with everything filled in, itself a runnable input that loads to an equal one."""
+        from latticemd.config.documents import to_yaml
+
+        return to_yaml(self)
+
+    def _model_at_the_bath_temperature(self) -> ModelInput:
+        if getattr(self.model, "electronic_temperature", 0.0) is not None:
+            return self.model
+        bath = self.dynamics.temperature
+        if min(values_of(bath)) <= 0:
+            message = "missing; expected a number > 0 [energy], since its default, the bath's temperature, reaches 0"
+            refuse(message, "model", "electronic_temperature", kind=MISSING)
+        return self.model.model_copy(update={"electronic_temperature": bath})
+
+    def _scheduled_observables(self) -> tuple[Observable, ...] | None:
+        if self.observables is None:
+            return None
+        scheduled: dict[str, Any] = {}
+        for i, item in enumerate(self.observables):
+            if item.name in scheduled:
+                refuse(f"{item.name!r} is listed twice", "observables", i, "name")
+            if isinstance(item, StructureFactor):
+                self._check_wave_vectors(item, i)
+            every = self.output.every if item.log is None and item.every is None else item.every
+            scheduled[item.name] = item.model_copy(update={"every": every})
+        return tuple(scheduled.values())
+
+    def _check_wave_vectors(self, item: StructureFactor, index: int) -> None:
+        directions = len(self.lattice.shape)
+        for j, vector in enumerate(item.q if item.q != "all" else ()):
+            if len(vector) != directions:
+                wanted = f"expected {directions} components on a {self.lattice.type} lattice"
+                refuse(f"{wanted}, got {len(vector)}", "observables", index, "q", j)
