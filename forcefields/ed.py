@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import lapack
-from scipy.optimize import brentq
 from scipy.special import expit
 
 from latticemd.errors import InputError
@@ -98,6 +97,8 @@ def grand_potential(energies: Array, mu: float, temperature: float) -> float:
 
 def chemical_potential(energies: Array, filling: float, temperature: float) -> float:
     """The mu at which the mean occupation of the levels is `filling`; bracketed, so it always converges."""
+    from scipy.optimize import brentq  # a fifth of a second that runs at fixed mu need not wait for
+
     reach = 40.0 * temperature
     return float(
         brentq(

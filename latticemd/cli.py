@@ -45,7 +45,7 @@ def run(
     """Run a simulation and draw its figures."""
     from rich.console import Console
 
-    from latticemd.runner import plain_logging
+    from latticemd.runner import output_directory, plain_logging
     from latticemd.runner import run as run_in_directory
 
     run_input = _load(input_file, settings, output)
@@ -58,7 +58,7 @@ def run(
         walltime=walltime,
         console=console if console.is_terminal else None,
     )
-    _print_summary(summary, run_input.directory)
+    _print_summary(summary, output_directory(run_input))
 
 
 @app.command()

@@ -1,14 +1,13 @@
 """Figures of a run, drawn from the files it left: order in space, time series, structure factor, and a summary.
 
-Reads DIR/trajectory.h5 and DIR/summary.json and writes DIR/figures/. Works after the run and without its model: the
-charge order phi = (n - 1/2)(-1)^(x+y) is drawn from the stored density, or (-1)^(x+y) times the displacement where no
-density was stored. The replicas share the time series; maps show the first one.
+Works after the run and without its model: the charge order phi = (n - 1/2)(-1)^(x+y) is drawn from the stored density,
+or (-1)^(x+y) times the displacement where no density was stored. Time series show all replicas, maps the first one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,43 +18,36 @@ from numpy.typing import NDArray
 from latticemd.errors import InputError
 from latticemd.lattice import Lattice
 from latticemd.observables import radial_structure_factor, structure_factor
+from latticemd.output.trajectory import Trajectory, read_trajectory
 
 if TYPE_CHECKING:
-    import h5py
     from matplotlib.axes import Axes
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Colormap, Normalize
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.image import AxesImage
 
 Array = NDArray[Any]
 
 MAPS = 6  # configurations shown side by side
 PROFILES = 16  # structure factors shown as lines
+# Blue - paper - orange: apart for all common colour deficiencies, and ordered in lightness on both sides.
+DIVERGING = ("#10365f", "#2a6fa8", "#8dbbdc", "#f6f3ee", "#f2b880", "#d2691e", "#7a3306")
+BLUE, ORANGE, BLACK, GREY = "#1f5f99", "#c9641a", "#1b1b1b", "#8c8c8c"
 ENERGIES = {
-    "conserved_energy": ("conserved", "#8c8c8c"),
-    "total_energy": ("total", "#1b1b1b"),
-    "kinetic_energy": ("kinetic", "#d9822b"),
-    "free_energy": ("free energy $\\Omega$", "#1f5f99"),
+    "free_energy": ("free energy", BLUE, "-"),
+    "kinetic_energy": ("kinetic", ORANGE, "-"),
+    "total_energy": ("total", BLACK, "-"),
+    "conserved_energy": ("conserved", GREY, "--"),
 }
-# Blue - paper - orange: distinct for all common colour deficiencies and ordered in lightness on both sides.
-DIVERGING = ("#0b2c4d", "#1f5f99", "#7fb2d9", "#f6f3ee", "#f0b27a", "#c9641a", "#5c2505")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"],
     "mathtext.fontset": "dejavusans",
-    "font.size": 11,
-    "axes.titlesize": 11,
-    "axes.labelsize": 11.5,
-    "axes.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
-    "xtick.minor.width": 0.5,
-    "ytick.minor.width": 0.5,
+    "font.size": 12,
+    "axes.titlesize": 12,
+    "axes.labelsize": 13,
+    **{f"axes.spines.{side}": False for side in ("top", "right")},
     "legend.frameon": False,
-    "legend.fontsize": 10,
-    "legend.handlelength": 1.4,
+    "legend.fontsize": 11,
     "lines.linewidth": 1.8,
     "savefig.dpi": 200,
     "pdf.fonttype": 42,
@@ -63,7 +55,7 @@ STYLE = {
 
 
 def draw_run(directory: Path) -> list[Path]:
-    """Draw every figure that the files in `directory` allow and return the paths written, the summary last.
+    """Draw every figure that the files in `directory` allow into DIR/figures and return the paths, the summary last.
 
     ======================  ==========================================================================
     order_parameter.png     the order field at up to six times
@@ -72,26 +64,28 @@ def draw_run(directory: Path) -> list[Path]:
     summary.png, .pdf       all of it on one page
     ======================  ==========================================================================
 
-    Maps need a square lattice; others get the time series. Only the frames that are drawn are read.
+    Reads DIR/trajectory.h5, of its frames only those that are drawn, and DIR/summary.json if there is one. Maps need a
+    square lattice; others get the time series. Raises InputError or OutputError if there is no readable trajectory.
     """
     import matplotlib
 
-    run = read_run(Path(directory))
-    folder = Path(directory) / "figures"
+    directory = Path(directory)
+    run = read_run(directory)
+    figures: dict[tuple[str, ...], Callable[[Run], Figure]] = {}
+    if run.series:
+        figures["time_series.png",] = _series_figure
+    if len(run.fields):
+        figures["order_parameter.png",] = _order_figure
+        figures["structure_factor.png",] = _structure_figure
+        figures["summary.png", "summary.pdf"] = _summary_figure
+    folder = directory / "figures"
     folder.mkdir(exist_ok=True)
-    figures: dict[str, Figure] = {}
     with matplotlib.rc_context(STYLE):
-        if len(run.fields):
-            figures["order_parameter.png"] = _order_figure(run)
-        if run.series:
-            figures["time_series.png"] = _series_figure(run)
-        if len(run.fields):
-            figures["structure_factor.png"] = _structure_figure(run)
-            figures["summary.png"] = figures["summary.pdf"] = _summary_figure(run)
-        for name, figure in figures.items():
-            undated = {"CreationDate": None} if name.endswith(".pdf") else {}
-            figure.savefig(folder / name, metadata=undated)
-    return [folder / name for name in figures]
+        for names, draw in figures.items():
+            figure = draw(run)
+            for name in names:
+                figure.savefig(folder / name, metadata={"CreationDate": None} if name.endswith("pdf") else None)
+    return [folder / name for names in figures for name in names]
 
 
 # what is drawn
@@ -106,7 +100,7 @@ class Run:
 
     lattice: Lattice
     title: str
-    replicas: int
+    parameters: str
     label: str
     time: Array  # (K,)
     fields: Array  # (K, N)
@@ -114,61 +108,56 @@ class Run:
 
 
 def read_run(directory: Path) -> Run:
-    """Read what `draw_run` draws from the H5MD trajectory in `directory`."""
-    import h5py
-
+    """Read what `draw_run` draws from the files in `directory`."""
     path = directory / "trajectory.h5"
     if not path.is_file():
-        raise InputError(f"{path} does not exist: figures are drawn from the trajectory of a run with output")
-    with h5py.File(path, "r") as file:
-        about = file["parameters/lattice"].attrs
-        lattice = Lattice(_text(about["type"]), tuple(int(n) for n in about["shape"]))
-        symbol = _text(file["parameters/model"].attrs.get("symbol", "x"))
-        particles = file.get("particles", {})
-        series = _read_series(file)
-        replicas = max([len(particles), *(value.shape[1] for _, value in series.values())])
-        time, fields, label = np.zeros(0), np.zeros((0, lattice.sites)), ""
-        if len(particles) and lattice.type == "square":
-            time, fields, label = _read_fields(particles[sorted(particles)[0]], lattice, symbol)
-        title = _title(file, directory, lattice, replicas)
-    return Run(lattice, title, replicas, label, time, fields, series)
+        raise InputError(f"{path} does not exist: figures are drawn from the trajectory of a run; give its directory")
+    with read_trajectory(path) as trajectory:
+        about = trajectory.attributes
+        shape = json.loads(about["lattice"])
+        lattice, model = Lattice(shape["type"], tuple(shape["shape"])), json.loads(about["model"])
+        time, fields, label = _read_fields(trajectory, lattice, model.get("symbol", "x"))
+        series = _read_series(trajectory)
+    title, parameters = _captions(directory, lattice, model.get("name", ""), about)
+    return Run(lattice, title, parameters, label, time, fields, series)
 
 
-def _read_fields(group: h5py.Group, lattice: Lattice, symbol: str) -> tuple[Array, Array, str]:
-    name = "density" if "density" in group else "displacement"
-    time = group[name]["time"][:]
-    frames = chosen_frames(time, PROFILES)
-    values = group[name]["value"][frames]
-    if name == "density":
-        return time[frames], (values - 0.5) * lattice.staggered, "$(n_i - 1/2)\\,(-1)^{x+y}$"
-    return time[frames], values[..., 0] * lattice.staggered, f"${symbol}_i\\,(-1)^{{x+y}}$"
+def _read_fields(trajectory: Trajectory, lattice: Lattice, symbol: str) -> tuple[Array, Array, str]:
+    """Times (K,), order fields (K, N) and their name, from the density if there is one, else from the displacement."""
+    for name, mean, label in (("density", 0.5, "(n_i-1/2)"), ("displacement", 0.0, f"{symbol}_i")):
+        stored = [path for path in trajectory.elements() if path.startswith("particles/") and path.endswith("/" + name)]
+        if stored and lattice.type == "square":
+            time = trajectory.times(stored[0])
+            frames = chosen_frames(time, PROFILES)
+            values = trajectory.value(stored[0])[frames].reshape(len(frames), lattice.sites, -1)[..., 0]
+            return time[frames], (values - mean) * lattice.staggered, f"${label}\\,(-1)^{{x+y}}$"
+    return np.zeros(0), np.zeros((0, lattice.sites)), ""
 
 
-def _read_series(file: h5py.File) -> dict[str, tuple[Array, Array]]:
+def _read_series(trajectory: Trajectory) -> dict[str, tuple[Array, Array]]:
     series = {}
-    for name, group in file.get("observables", {}).items():
-        value = group["value"][:].astype(float)
-        if value.ndim == 1:
-            value = value[:, None]
-        if value.ndim == 2 and np.isfinite(value).any():
-            series[name] = (group["time"][:], value)
+    for name in PANELS:
+        path = f"observables/{name}"
+        if path in trajectory.elements() and np.isfinite(value := trajectory.value(path)[:]).any():
+            series[name] = (trajectory.times(path), value.reshape(len(value), -1))
     return series
 
 
-def _title(file: h5py.File, directory: Path, lattice: Lattice, replicas: int) -> str:
-    parts = [f"{_text(file['parameters/model'].attrs.get('name', 'model')).capitalize()} model",
-             f"{lattice.type} lattice {' × '.join(map(str, lattice.shape))}"]  # fmt: skip
+def _captions(directory: Path, lattice: Lattice, model: str, about: dict[str, Any]) -> tuple[str, str]:
+    """A title, and one line with the numbers of the resolved input."""
+    import yaml
+
     summary = directory / "summary.json"
     written = json.loads(summary.read_text()) if summary.is_file() else {}
-    if isinstance(written.get("steps"), int):
-        parts.append(f"{written['steps']:,} steps".replace(",", "\u2009"))
-    if replicas > 1:
-        parts.append(f"{replicas} replicas (maps: the first)")
-    return "  ·  ".join(parts)
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    extent = " × ".join(map(str, lattice.shape))
+    parts = [written.get("title") or f"{model.capitalize()} model", f"{lattice.type} lattice {extent}"]
+    if about["replicas"] > 1:
+        parts.append(f"{about['replicas']} replicas (maps: the first)")
+    resolved = yaml.safe_load(about.get("input", "")) or {}
+    numbers = dict(resolved.get("model", {}))
+    numbers |= {key: resolved.get("dynamics", {}).get(key) for key in ("temperature", "friction", "dt")}
+    given = [f"{key} {value:g}" for key, value in numbers.items() if isinstance(value, int | float)]
+    return "  ·  ".join(parts), ",  ".join(given).replace("_", " ")
 
 
 # preparation of the data
@@ -208,37 +197,26 @@ def centred_structure_factor(order_field: Array, lattice: Lattice) -> tuple[Arra
 
 
 def columns_for(count: int, aspect: float, target: float) -> int:
-    """Columns that arrange `count` panels of width/height `aspect` in a block nearest to the aspect ratio `target`."""
-    return min(range(1, count + 1), key=lambda n: abs(np.log(n * aspect / -(-count // n) / target)))
+    """Columns that arrange `count` panels of width/height `aspect` without gaps in a block of about aspect `target`."""
+    full = [n for n in range(1, count + 1) if count % n == 0]
+    return min(full, key=lambda n: abs(np.log(n * n * aspect / count / target)))
 
 
 # figures
 
 
 def _order_figure(run: Run) -> Figure:
-    from matplotlib.figure import Figure
-
-    frames = chosen_frames(run.time, MAPS)
-    aspect = run.lattice.shape[0] / run.lattice.shape[1]
-    columns = columns_for(len(frames), aspect, 1.5)
-    rows = -(-len(frames) // columns)
-    width, height = _panel_size(aspect, columns, rows, 9.0, 6.6)
-    figure = Figure(figsize=(columns * width + 1.6, rows * (height + 0.35) + 0.6), layout="constrained")
-    figure.suptitle(run.title, fontsize=12, color="#333333")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    image = _draw_maps(run, frames, axes)
-    figure.colorbar(image, ax=list(axes), label=run.label, shrink=0.8, aspect=30, pad=0.02).outline.set_visible(False)
-    return figure
+    block = _Block.of(run, 1.5, 9.5, 6.5)
+    page = _page(run, max(block.width, 6.0), block.height + 0.7)
+    _draw_maps(run, page, block)
+    return page
 
 
 def _series_figure(run: Run) -> Figure:
-    from matplotlib.figure import Figure
-
-    panels = [draw for names, draw in PANELS.items() if any(name in run.series for name in names)]
+    panels = _panels(run)
     columns = min(len(panels), 2)
-    rows = -(-len(panels) // max(columns, 1))
-    figure = Figure(figsize=(5.0 * columns, 3.3 * rows + 0.4), layout="constrained")
-    figure.suptitle(run.title, fontsize=12, color="#333333")
+    rows = -(-len(panels) // columns)
+    figure = _page(run, 5.4 * columns + 0.4, 3.5 * rows + 0.7)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, draw in zip(axes, panels, strict=False):
         draw(run, axis)
@@ -249,44 +227,190 @@ def _series_figure(run: Run) -> Figure:
 
 def _structure_figure(run: Run) -> Figure:
     from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13.5, 4.4), layout="constrained")
-    figure.suptitle(run.title, fontsize=12, color="#333333")
-    axes = figure.subplots(1, 3, width_ratios=[1, 1, 1.25])
-    maps = [centred_structure_factor(run.fields[k], run.lattice) for k in (0, -1)]
-    largest = max(pixels.max() for pixels, _ in maps)
-    smallest = np.median(maps[1][0])
-    norm = LogNorm(max(smallest, 1e-6 * largest, 1e-300), max(largest, 1e-299))
-    for axis, (pixels, extent), time in zip(axes, maps, run.time[[0, -1]], strict=False):
-        image = axis.imshow(pixels.clip(norm.vmin), norm=norm, cmap="magma", origin="lower", extent=extent)
-        axis.set(title=_time_label(time), xlabel="$q_x$", ylabel="$q_y$", aspect="equal")
-        ticks = [0, np.pi, 2 * np.pi]
-        axis.set_xticks(ticks, ["0", "$\\pi$", "$2\\pi$"])
-        axis.set_yticks(ticks, ["0", "$\\pi$", "$2\\pi$"])
-    figure.colorbar(image, ax=list(axes[:2]), label="$S(q)$", shrink=0.85, aspect=25).outline.set_visible(False)
-    _draw_profiles(run, axes[2])
-    return figure
+    frames = sorted({0, len(run.fields) - 1})
+    page = _page(run, 5.4 + 4.3 * len(frames), 4.8)
+    *maps, profile = page.subplots(1, len(frames) + 1, width_ratios=[*(1.0 for _ in frames), 1.25])
+    pictures = [centred_structure_factor(run.fields[k], run.lattice) for k in frames]
+    largest = max(1e-12, *(pixels.max() for pixels, _ in pictures))
+    smallest = float(np.clip(np.median(pictures[-1][0]), 1e-6 * largest, 0.1 * largest))
+    ticks, names = [0, np.pi, 2 * np.pi], ["0", "$\\pi$", "$2\\pi$"]
+    for axis, k, (pixels, extent) in zip(maps, frames, pictures, strict=True):
+        image = axis.imshow(
+            pixels.clip(smallest), norm=LogNorm(smallest, largest), cmap="magma",
+            origin="lower", extent=extent, interpolation="nearest",
+        )  # fmt: skip
+        axis.set(title=_time_label(run.time[k]), xlabel="$q_x$", ylabel="$q_y$")
+        axis.set_xticks(ticks, names)
+        axis.set_yticks(ticks, names)
+    bar = page.colorbar(image, ax=maps, label="$S(q)$", shrink=0.9, aspect=25, extend="min")
+    bar.outline.set_visible(False)
+    _draw_profiles(run, profile)
+    return page
 
 
 def _summary_figure(run: Run) -> Figure:
-    from matplotlib.figure import Figure
-
-    frames = chosen_frames(run.time, MAPS)
-    aspect = run.lattice.shape[0] / run.lattice.shape[1]
-    columns = columns_for(len(frames), aspect, 5.5)
-    rows = -(-len(frames) // columns)
-    width = 13.5
-    _, height = _panel_size(aspect, columns, rows, width - 1.3, 3.6)
-    top = rows * (height + 0.32)
-    figure = Figure(figsize=(width, top + 4.2), layout="constrained")
-    figure.suptitle(run.title, fontsize=13, color="#333333")
-    above, below = figure.subfigures(2, 1, height_ratios=[top, 3.6])
-    axes = above.subplots(rows, columns, squeeze=False).ravel()
-    image = _draw_maps(run, frames, axes)
-    above.colorbar(image, ax=list(axes), label=run.label, shrink=0.9, aspect=18, pad=0.01).outline.set_visible(False)
-    panels = [draw for names, draw in PANELS.items() if any(name in run.series for name in names)]
-    chosen = [*[draw for draw in panels if draw is not _draw_temperature][:2], _draw_profiles]
-    for axis, draw in zip(below.subplots(1, len(chosen), squeeze=False).ravel(), chosen, strict=True):
+    block = _Block.of(run, 5.5, 13.0, 4.5)
+    width, below = 14.5, 3.9
+    page = _page(run, width, block.height + below + 0.7)
+    grid = page.add_gridspec(2, 1, height_ratios=[block.height, below])
+    beside = max(width - block.width, 0.0) / 2 + 1e-3
+    middle = grid[0].subgridspec(1, 3, width_ratios=[beside, block.width, beside])
+    _draw_maps(run, page.add_subfigure(middle[1]), block)
+    panels = [*[draw for draw in _panels(run) if draw is not _draw_temperature][:2], _draw_profiles]
+    axes = page.add_subfigure(grid[1]).subplots(1, len(panels), squeeze=False).ravel()
+    for axis, draw in zip(axes, panels, strict=True):
         draw(run, axis)
-    return figure
+    return page
+
+
+def _page(run: Run, width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    page = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+    page.suptitle(run.title, fontsize=15, color=BLACK)
+    if run.parameters:
+        page.supxlabel(run.parameters, fontsize=10, color=GREY)
+    return page
+
+
+@dataclass(frozen=True)
+class _Block:
+    """How maps are arranged: frames, rows, columns, and the size of the block with titles and colour bar [inch]."""
+
+    frames: list[int]
+    rows: int
+    columns: int
+    width: float
+    height: float
+
+    @classmethod
+    def of(cls, run: Run, target: float, wide: float, high: float) -> _Block:
+        frames = chosen_frames(run.time, MAPS)
+        aspect = run.lattice.shape[0] / run.lattice.shape[1]
+        columns = columns_for(len(frames), aspect, target)
+        rows = len(frames) // columns
+        panel = min(wide / (columns * aspect), high / rows)
+        width, height = columns * (panel * aspect + 0.16) + 1.3, rows * (panel + 0.45)
+        return cls(frames, rows, columns, width, height)
+
+
+# panels
+
+
+def _draw_maps(run: Run, figure: Figure | SubFigure, block: _Block) -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    colours = LinearSegmentedColormap.from_list("order", DIVERGING)
+    axes = figure.subplots(block.rows, block.columns, squeeze=False).ravel()
+    limit = max(float(np.quantile(np.abs(run.fields[block.frames]), 0.995)), 1e-12)
+    for axis, k in zip(axes, block.frames, strict=True):
+        image: AxesImage = axis.imshow(
+            picture(run.fields[k], run.lattice),
+            origin="lower", interpolation="nearest", cmap=colours, vmin=-limit, vmax=limit,
+        )  # fmt: skip
+        axis.set(title=_time_label(run.time[k]), xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    figure.colorbar(image, ax=list(axes), label=run.label, aspect=20, pad=0.012).outline.set_visible(False)
+
+
+def _draw_energy(run: Run, axis: Axes) -> None:
+    drawn: list[Array] = []
+    for name, (label, colour, dashes) in ENERGIES.items():
+        time, value = run.series.get(name, (np.zeros(0), np.zeros((0, 1))))
+        # Without momenta the total energy is the free energy once more, and the kinetic energy is zero.
+        if value.any() and not any(np.array_equal(value, other, equal_nan=True) for other in drawn):
+            _draw_replicas(axis, time, value / run.lattice.sites, colour, label, dashes)
+            drawn.append(value)
+    axis.set(xlabel="time", ylabel="energy per site")
+    if len(drawn) > 1:
+        axis.legend()
+    elif drawn:
+        axis.set_ylabel(f"{axis.get_legend_handles_labels()[1][0]} per site")
+
+
+def _draw_temperature(run: Run, axis: Axes) -> None:
+    _draw_replicas(axis, *run.series["temperature"], ORANGE, "temperature")
+    axis.set(xlabel="time", ylabel="kinetic temperature")
+
+
+def _draw_walls(run: Run, axis: Axes) -> None:
+    time, value = run.series["wall_fraction"]
+    _draw_replicas(axis, time, value, BLUE, "wall fraction")
+    axis.set(xlabel="time", ylabel="wall fraction")
+    mean = value.mean(axis=1)
+    positive = (time > 0) & (mean > 0)
+    if positive.sum() < 4 or time[positive][-1] < 10 * time[positive][0] or mean[positive][-1] > 0.5 * mean[0]:
+        axis.set_ylim(bottom=0)
+        return
+    axis.set(xscale="log", yscale="log")
+    late = time >= 0.1 * time[-1]
+    guide = 1.3 * np.max(mean[late] * np.sqrt(time[late])) / np.sqrt(time[late])
+    axis.plot(time[late], guide, color=GREY, lw=1.2, ls="--")
+    middle = np.abs(time[late] - 0.3 * time[-1]).argmin()
+    axis.annotate("$t^{-1/2}$", (time[late][middle], guide[middle]), (3, 3), textcoords="offset points", color=GREY)
+    _plain_ticks(axis)
+
+
+def _draw_order(run: Run, axis: Axes) -> None:
+    _draw_replicas(axis, *run.series["order_parameter"], BLUE, "order")
+    axis.set(xlabel="time", ylabel="order parameter  $|\\langle\\phi\\rangle|$")
+    axis.set_ylim(bottom=0)
+
+
+def _draw_profiles(run: Run, axis: Axes) -> None:
+    import matplotlib
+
+    structure = structure_factor(run.fields, run.lattice)
+    k, profiles = radial_structure_factor(structure, run.lattice)
+    shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.92, len(profiles))[::-1])
+    labelled = {round(n) for n in np.linspace(0, len(profiles) - 1, 4)}
+    for n, (profile, shade) in enumerate(zip(profiles, shades, strict=True)):
+        label = _time_label(run.time[n]) if n in labelled else None
+        axis.plot(k[1:], profile[1:], color=shade, label=label, lw=1.8 if label else 1.0)
+    axis.set_ylim(bottom=max(profiles[:, 1:].min(), 1e-8 * profiles[:, 1:].max(), 1e-30) / 2)
+    axis.set(xscale="log", yscale="log", xlabel="$|q - (\\pi, \\pi)|$", ylabel="$S(q)$, ring average")
+    _plain_ticks(axis)
+    axis.legend()
+
+
+PANELS: dict[str, Callable[[Run, Any], None]] = {
+    "free_energy": _draw_energy,
+    "kinetic_energy": _draw_energy,
+    "total_energy": _draw_energy,
+    "conserved_energy": _draw_energy,
+    "wall_fraction": _draw_walls,
+    "order_parameter": _draw_order,
+    "temperature": _draw_temperature,
+}
+
+
+def _panels(run: Run) -> list[Callable[[Run, Any], None]]:
+    """The panels that the run has data for, each once."""
+    return list(dict.fromkeys(draw for name, draw in PANELS.items() if name in run.series))
+
+
+def _draw_replicas(axis: Axes, time: Array, value: Array, colour: str, label: str, dashes: str = "-") -> None:
+    """The mean over replicas, over thin lines of each; a single point where there is one time only."""
+    if value.shape[1] > 1:
+        axis.plot(time, value, color=colour, lw=0.7, alpha=0.35, ls=dashes)
+    axis.plot(time, value.mean(axis=1), color=colour, label=label, ls=dashes, marker="o" if len(time) == 1 else "")
+    if len(time) == 1:
+        axis.set_xticks(time)
+
+
+def _plain_ticks(axes: Axes) -> None:
+    """Ticks such as 0.05 rather than 5 x 10^-2 on logarithmic axes, where they span few decades."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = axis.get_view_interval()
+        if high < 3000 * low:
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 150 * low else (1.0,)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
+
+
+def _time_label(time: float) -> str:
+    return f"$t$ = {time:.4g}"

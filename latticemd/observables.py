@@ -77,8 +77,8 @@ def structure_factor_at(field: Array, lattice: Lattice, q: Array) -> Array:
 def radial_structure_factor(structure: Array, lattice: Lattice) -> tuple[Array, Array]:
     """Average of S(q) (R, *lattice.shape) over rings around q = 0: (|q| (K,) [1/length], S (R, K)).
 
-    Rings are one grid spacing wide and end at the largest circle inside the first Brillouin zone. To average around a
-    peak elsewhere, give the S of a field that was modulated to bring the peak to q = 0, as the order field is.
+    Rings are as wide as the coarsest spacing of the grid and end at the largest circle inside the Brillouin zone. To
+    average around a peak elsewhere, give the S of a field modulated to bring the peak to q = 0, as the order field is.
     """
     reciprocal = _reciprocal(lattice)
     steps = reciprocal / np.array(lattice.shape)[:, None]
@@ -186,13 +186,13 @@ def _rings(values: Array, points: Array, periods: Array, steps: Array) -> tuple[
     """Average `values` (R, N) over rings of the distance from the origin of a periodic space: (distance, average).
 
     `points` (..., d) are where the values sit, `periods` and `steps` (d, d) the rows that span the period and the grid.
-    Rings are centred on multiples of the shortest step, so none is empty.
+    Rings are centred on multiples of the longest step, so that each holds points in all directions.
     """
     images = np.array(list(itertools.product((-1, 0, 1), repeat=points.shape[-1]))) @ periods
     fraction = points.reshape(-1, points.shape[-1]) @ np.linalg.inv(periods)
     wrapped = (fraction - np.rint(fraction)) @ periods
     distance = np.min([np.linalg.norm(wrapped + image, axis=1) for image in images], axis=0)
-    width = np.linalg.norm(steps, axis=1).min()
+    width = np.linalg.norm(steps, axis=1).max()
     reach = np.linalg.norm(images, axis=1)
     inside = np.flatnonzero(distance <= 0.5 * reach[reach > 0].min() * (1 + 1e-9))
     ring = np.rint(distance[inside] / width).astype(np.int64)

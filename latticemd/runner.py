@@ -53,7 +53,7 @@ def run(
     """
     started = time.perf_counter()
     system = build_system(run_input)
-    directory = RunDirectory(run_input.directory, overwrite=overwrite, resume=resume)
+    directory = RunDirectory(output_directory(run_input), overwrite=overwrite, resume=resume)
     with directory, ExitStack() as stack:
         stack.enter_context(_log_file(directory.log))
         state = _resumed_state(run_input, directory) if resume else build_state(run_input, system.model)
@@ -94,6 +94,12 @@ def run(
         if run_input.output.figures:
             _draw(directory.path)
     return summary
+
+
+def output_directory(run_input: RunInput) -> Path:
+    """Where the files of a run go."""
+    assert run_input.output.directory is not None, "an input from load_input has its directory resolved"
+    return Path(run_input.output.directory)
 
 
 class _Checkpointer:

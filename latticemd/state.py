@@ -16,16 +16,16 @@ Array = NDArray[Any]
 class State:
     """R independent copies of N sites with D components each.
 
-    ===========  ============  ===============================================================
+    ===========  ============  ======================================================================
     field        shape         meaning
-    ===========  ============  ===============================================================
+    ===========  ============  ======================================================================
     x            (R, N, D)     classical variable [length]
     p            (R, N, D)     its momentum [mass length/time]; stays zero in overdamped motion
     f            (R, N, D)     total force at x [energy/length]
     potential    (R,)          free energy at x: Omega, or Omega + mu N at fixed filling [energy]
-    thermostat   name -> (R, ...)  variables of the bath, and the heat it has given [energy]
+    thermostat   (R, ...)      by name: variables of the bath, and the heat it has given [energy]
     step         integer       number of time steps taken
-    ===========  ============  ===============================================================
+    ===========  ============  ======================================================================
 
     `f` and `potential` follow from `x` and the step; they are kept because the next step starts from them.
     """

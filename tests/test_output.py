@@ -137,18 +137,23 @@ def test_a_finished_trajectory_does_not_remember_how_it_was_cut(
         assert directory.trajectory.read_bytes() == (uninterrupted / "trajectory.h5").read_bytes()
 
 
-def test_rows_after_the_checkpoint_are_cut(tmp_path: Path) -> None:
+def test_rows_after_the_checkpoint_are_cut(tmp_path: Path, uninterrupted: Path) -> None:
     with RunDirectory(tmp_path / "run") as directory:
         with TrajectoryWriter(directory, HEADER) as writer:
             for step in range(91):
                 append_step(writer, step)
             writer.seal()
-        with TrajectoryWriter(directory, HEADER, 10), read_trajectory(directory.trajectory) as trajectory:
-            assert trajectory.steps("observables/energy/potential").tolist() == list(range(11))
-            assert "particles/lattice/density" not in trajectory.elements()
-            assert {file for e in trajectory.elements() for file, _ in trajectory.slices(e)} == {
-                f"segments/{file.name}" for file in directory.segments.iterdir()
-            }
+        with TrajectoryWriter(directory, HEADER, 10) as writer:
+            with read_trajectory(directory.trajectory) as trajectory:
+                assert trajectory.steps("observables/energy/potential").tolist() == list(range(11))
+                assert "particles/lattice/density" not in trajectory.elements()
+                assert {file for e in trajectory.elements() for file, _ in trajectory.slices(e)} == {
+                    f"segments/{file.name}" for file in directory.segments.iterdir()
+                }
+            for step in range(11, 101):
+                append_step(writer, step)
+            writer.finish()
+        assert directory.trajectory.read_bytes() == (uninterrupted / "trajectory.h5").read_bytes()
 
 
 def test_an_unfinished_trajectory_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,11 +259,11 @@ def in_a_child(work: Callable[[], None]) -> int:
 
 
 def killed_at_call(path: Path, steps: int, number: int) -> bool:
-    """Run until just before call `number` that changes a file; False if the run ended before."""
+    """Run until just before call `number` that changes the name of a file; False if the run ended before."""
 
     def work() -> None:
         count = 0
-        for name in ("replace", "fsync", "unlink", "rmdir", "mkdir", "link", "pwrite"):
+        for name in ("replace", "link", "unlink", "mkdir", "rmdir"):
 
             def counted(*args: object, original: Callable[..., object] = getattr(os, name)) -> object:  # noqa: B008
                 nonlocal count
@@ -283,7 +288,7 @@ def assert_intact(path: Path) -> None:
 
 
 @pytest.mark.parametrize("begin", ["new", "finished", "rows beyond the checkpoint"])
-def test_a_run_killed_before_any_system_call_continues_as_if_nothing_had_happened(
+def test_a_run_killed_between_any_two_changes_of_its_files_continues_as_if_nothing_had_happened(
     tmp_path: Path, begin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for element in set(SCHEDULES) - {"observables/energy/potential", "particles/lattice/position"}:
@@ -293,10 +298,11 @@ def test_a_run_killed_before_any_system_call_continues_as_if_nothing_had_happene
     if begin == "finished":
         run(start, 6, checkpoint_every=4)
     if begin == "rows beyond the checkpoint":
-        shutil.copytree(whole, start)
-        write_checkpoint(start / "checkpoint.h5", state_at(2), {"cursor": 2})
-        with RunDirectory(start, resume=True) as directory, TrajectoryWriter(directory, HEADER, 12):
-            pass  # in parts again, as if killed after its last seal
+        with RunDirectory(start) as directory, TrajectoryWriter(directory, HEADER) as writer:
+            for step in range(13):
+                append_step(writer, step)
+            writer.seal()
+            write_checkpoint(directory.checkpoint, state_at(2), {"cursor": 2})
     number, killed = 0, True
     while killed:
         number += 1
@@ -309,25 +315,21 @@ def test_a_run_killed_before_any_system_call_continues_as_if_nothing_had_happene
         assert {file.name for file in path.iterdir()} == {"checkpoint.h5", "checkpoint_previous.h5", "trajectory.h5"}
         for file in ("trajectory.h5", "checkpoint.h5"):
             assert (path / file).read_bytes() == (whole / file).read_bytes()
-    assert number > 30
+    assert number > 20
 
 
 def test_a_run_killed_at_random_times_continues_as_if_nothing_had_happened(tmp_path: Path, uninterrupted: Path) -> None:
-    path, dice, kills = tmp_path / "run", random.Random(1), 0
-    while True:
+    path, dice = tmp_path / "run", random.Random(1)
+    for _ in range(10):
         child = os.fork()
         if child == 0:
             run(path, 100, checkpoint_every=9)
             os._exit(0)
-        time.sleep(dice.uniform(0.005, 0.15))
+        time.sleep(dice.uniform(0.01, 0.3))
         os.kill(child, signal.SIGKILL)
-        status = os.waitpid(child, 0)[1]
+        os.waitpid(child, 0)
         assert_intact(path)
-        if status == 0:
-            break
-        kills += 1
-        assert kills < 200
-    assert kills > 2
+    run(path, 100, checkpoint_every=9)
     assert (path / "trajectory.h5").read_bytes() == (uninterrupted / "trajectory.h5").read_bytes()
 
 

@@ -78,10 +78,10 @@ class DynamicsInput(Component):
     """How the lattice moves, and how long."""
 
     integrator: str = Field(description="name of the integrator, or a word such as BAOAB")
-    dt: Annotated[float, Real("time", Bounds(gt=0))] = Field(description="time step dt")
+    dt: Annotated[float, Real("time", Bounds(gt=0))] = Field(description="time step dt [time]")
     steps: Annotated[int, STEP] = Field(description="total number of steps of the run")
     temperature: Annotated[float | RampBlock, Rampable("energy", Bounds(ge=0))] = Field(
-        description="temperature kT of the bath [energy]"
+        description="temperature T of the bath, as kT [energy]"
     )
     friction: Annotated[float, Real("1/time", Bounds(ge=0))] = Field(0.2, description="friction gamma [1/time]")
     seed: Annotated[int, SEED] = Field(0, description="seed of the thermal noise")
@@ -180,4 +180,5 @@ def _annotated(hint: Any, about: Parameter) -> Any:
 
 def chosen(kind: str, key: str, default: str | None = None) -> Chosen:
     """Metadata of a field that holds the block of a plug-in of this kind."""
-    return Chosen(key, lambda: plugin_names(kind), lambda name: block_named(kind, name), default)
+    also = ["a word such as BAOAB"] if kind == "integrator" else []
+    return Chosen(key, lambda: [*plugin_names(kind), *also], lambda name: block_named(kind, name), default)

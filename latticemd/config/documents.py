@@ -21,8 +21,7 @@ from latticemd.plugins import plugin_names
 def to_yaml(run: RunInput) -> str:
     """An input as YAML text that loads to an equal input."""
     plain = run.model_dump(mode="json", by_alias=True, exclude_none=True, serialize_as_any=True)
-    # Long text stays on its line: PyYAML's folding is not undone by every reader.
-    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=2**20, allow_unicode=True)
+    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
 
 
 def json_schema() -> dict[str, Any]:
@@ -42,7 +41,7 @@ def _about(key: str, default: Any = ...) -> Any:
 
 
 def _any_of(blocks: list[type[Section]]) -> Any:
-    return functools.reduce(operator.or_, blocks)  # type: ignore[arg-type]
+    return functools.reduce(operator.or_, blocks)
 
 
 def _loadable(kind: str) -> list[type[Section]]:
@@ -64,4 +63,16 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
 
 
+def _represent_list(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.SequenceNode:
+    blocks = any(isinstance(item, dict) for item in items)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=not blocks)
+
+
+def _represent_block(dumper: yaml.SafeDumper, block: dict[str, Any]) -> yaml.MappingNode:
+    selecting = [key for key in ("name", "kind", "integrator") if key in block]
+    return dumper.represent_mapping("tag:yaml.org,2002:map", dict.fromkeys(selecting) | block)
+
+
 _Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(list, _represent_list)
+_Dumper.add_representer(dict, _represent_block)

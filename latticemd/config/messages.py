@@ -46,11 +46,11 @@ def dotted(place: Place) -> str:
     return ".".join(escaped(str(part)) for part in place)
 
 
-def escaped(text: str) -> str:
+def escaped(text: str, longest: int = LONGEST_SHOWN) -> str:
     """Text that is safe on a terminal and not too long."""
     if not text.isprintable():
         text = text.encode("unicode_escape").decode("ascii")
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def shown(value: Any) -> str:

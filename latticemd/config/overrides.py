@@ -19,7 +19,7 @@ def apply_overrides(source: Source, overrides: Sequence[str]) -> None:
         origin = f"--set {escaped(override)}"
         path, separator, text = override.partition("=")
         keys = path.strip().split(".")
-        if not separator or not all(keys):
+        if not separator or not all(keys) or not path.isprintable():
             raise InputError(f"{origin}: expected key.path=value, such as --set dynamics.dt=0.05")
         value = parse_source(text, origin, origin)
         _set(source, keys, value, origin)

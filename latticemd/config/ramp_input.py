@@ -105,9 +105,7 @@ class Piecewise(RampBlock):
 
 RAMPS = (Linear, Piecewise, Exponential, Constant)
 
-RampInput = Annotated[
-    Linear | Piecewise | Exponential | Constant, Field(discriminator="kind"), choose("kind", *RAMPS)
-]
+RampInput = Annotated[Linear | Piecewise | Exponential | Constant, Field(discriminator="kind"), choose("kind", *RAMPS)]
 _RAMP: TypeAdapter[RampBlock] = TypeAdapter(RampInput)
 
 

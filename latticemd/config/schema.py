@@ -31,7 +31,7 @@ class RunInput(Section):
     lattice: LatticeInput = Field(description="the lattice: type and shape")
     model: Annotated[ModelInput, chosen("model", "name")] = Field(description="the Hamiltonian: name and parameters")
     forcefield: Annotated[ForceFieldInput, chosen("forcefield", "name", "ed")] = Field(
-        {"name": "ed"},  # type: ignore[assignment]  (validated like one that is given)
+        {"name": "ed"},  # validated like one that is given
         validate_default=True,
         description="the way to get the force",
     )

@@ -57,7 +57,8 @@ class Section(BaseModel):
         """'; expected a number > 0 [time] (time step dt)' of a field."""
         field = next(info for name, info in cls.model_fields.items() if key in (name, info.alias))
         expected = "".join(f"; expected {rule.expected}" for rule in field.metadata if isinstance(rule, Expect))
-        return f"{expected} ({field.description})" if field.description else expected
+        about = (field.description or "").partition(" [")[0]  # the dimension has been said
+        return f"{expected} ({about})" if about else expected
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 from pydantic import GetCoreSchemaHandler, ValidationError
 from pydantic_core import core_schema
 
-from latticemd.config.messages import KINDS, refuse, shown
+from latticemd.config.messages import KINDS, problem, refuse, shown
+from latticemd.config.yaml_source import scalar
 from latticemd.parameters import Bounds
 from latticemd.plugins import nearest
 
@@ -39,9 +40,11 @@ class Expect:
         try:
             return accept(value)
         except ValidationError as error:
-            if all(detail["type"] in KINDS for detail in error.errors()):
-                raise  # an item inside has said what it expected
+            inside = [detail for detail in error.errors() if detail["type"] in KINDS]
+        if not inside:
             self.refuse(value)
+        # Items have said what they expected; that the list is too short without them is no news.
+        raise ValidationError.from_exception_data("input", [problem(d["type"], d["loc"], d["msg"]) for d in inside])
 
     def refuse(self, value: Any, *place: str | int) -> NoReturn:
         """Say what was expected."""
@@ -53,7 +56,7 @@ class Expect:
 class Bounded(Expect):
     """A number between limits."""
 
-    bounds: Bounds
+    bounds: Bounds = Bounds()  # noqa: RUF009  (frozen)
 
     def __init__(self, what: str, bounds: Bounds, unit: str = "") -> None:
         super().__init__(f"{what}{limits(bounds)}{unit}")
@@ -63,6 +66,12 @@ class Bounded(Expect):
         """Whether a number is within the bounds."""
         tests = {"gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le}
         return all(tests[name](value, limit) for name, limit in given(self.bounds).items())
+
+    def refuse(self, value: Any, *place: str | int) -> NoReturn:
+        """Say what was expected, and that quotes make text of a number."""
+        if isinstance(value, str) and isinstance(scalar(value), int | float):
+            refuse(f"expected {self.expected}, got the text {shown(value)}; remove the quotes", *place)
+        super().refuse(value, *place)
 
 
 class Real(Bounded):

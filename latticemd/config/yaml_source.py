@@ -24,6 +24,7 @@ _INTEGER = re.compile(r"[-+]?[0-9]+")
 _PREFIXED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _WORDS |= {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}  # type: ignore[dict-item]
 
@@ -49,7 +50,7 @@ class Source:
 
 def read_source(path: Path) -> Source:
     """Read and parse a file. Raises InputError with file and line."""
-    name = escaped(str(path)) if len(str(path)) < 200 else escaped(path.name)
+    name = escaped(str(path), longest=4096)
     try:
         with path.open("rb") as file:
             raw = file.read(LARGEST_FILE + 1)
@@ -70,10 +71,11 @@ def parse_source(text: str, name: str, origin: str | None = None) -> Source:
     """Parse one YAML document; every place is said to come from `origin`, or from its line of `name`."""
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise InputError(f"{name}:{line}: contains a NUL byte; an input is a YAML text file")
-    source = Source(name)
+        raise InputError(f"{origin or f'{name}:{line}'}: contains a NUL byte; an input is a YAML text file")
+    source, loader = Source(name), None
     try:
-        _Reader(source, origin).read(yaml.parse(text, Loader=yaml.SafeLoader))
+        loader = yaml.SafeLoader(text)
+        _Reader(source, origin).read(iter(loader.get_event, None))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise InputError(f"{origin or f'{name}:{line}'}: contains a control character, which YAML forbids") from error
@@ -82,7 +84,8 @@ def parse_source(text: str, name: str, origin: str | None = None) -> Source:
         where = origin or (f"{name}:{mark.line + 1}" if mark else name)
         raise InputError(f"{where}: not valid YAML: {_explain(error)}") from error
     except (ValueError, OverflowError) as error:  # an escape such as "\UFFFFFFFF" that stands for no character
-        raise InputError(f"{origin or name}: not valid YAML: {escaped(str(error))}") from error
+        line = loader.line + 1 if loader else 1
+        raise InputError(f"{origin or f'{name}:{line}'}: not valid YAML: {escaped(str(error))}") from error
     return source
 
 
@@ -90,8 +93,8 @@ def scalar(text: str) -> Any:
     """The value of a plain (unquoted) scalar."""
     if text in _WORDS:
         return _WORDS[text]
-    if _INTEGER.fullmatch(text) and len(text) <= 4000:  # Python refuses to convert more than 4300 digits
-        return int(text)
+    if _INTEGER.fullmatch(text):
+        return int(text) if len(text) <= 4000 else text  # Python refuses to convert more than 4300 digits
     if _PREFIXED.fullmatch(text):
         return int(text, 0)
     if _NOT_FINITE.fullmatch(text):
@@ -126,6 +129,8 @@ class _Reader:
         """A scalar, or the beginning of a mapping or list: a key, or a value for the place that is next."""
         if event.tag is not None and event.tag != "!":
             raise self.error(event, (), f"tags such as {escaped(event.tag)} are not allowed; write the plain value")
+        if isinstance(event, yaml.ScalarEvent) and _SURROGATE.search(event.value):
+            raise self.error(event, (), "an escape sequence stands for no character")
         inside = self.open[-1][1] if self.open else None
         if isinstance(inside, dict) and self.key is None:
             self.take_key(event, inside)
@@ -180,4 +185,3 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
     if "mapping values are not allowed" in problem:
         return "a second ': ' on the line, or a wrong indentation; quote text that contains ': '"
     return problem
-

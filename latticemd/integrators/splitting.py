@@ -84,7 +84,7 @@ class Splitting(Integrator):
         state.step += 1
 
     def _plan(self, system: System, step: int) -> list[tuple[Array, Array, int | None]]:
-        """Per string: letter codes, their coefficients at this step, and after it a force at this step (0), the next (1) or none."""
+        """Per string: letter codes, coefficients at this step, and whether a force at this step (0) or the next (1) follows."""
         model = system.model_at(step)
         settings = (self.temperature(step), model.harmonic_stiffness(), model.inertia())
         if settings not in self._plans:
