@@ -173,7 +173,7 @@ def chosen_frames(time: Array, count: int) -> list[int]:
         return list(range(last + 1))
     elapsed = np.asarray(time) - time[0]
     chosen = [0]
-    for k, target in enumerate(np.geomspace(elapsed[1], elapsed[last], count - 1)):
+    for k, target in enumerate(np.geomspace(elapsed[last], elapsed[1], count - 1)[::-1]):
         nearest = int(np.abs(elapsed - target).argmin())
         chosen.append(min(max(nearest, chosen[-1] + 1), last - (count - 2 - k)))
     return chosen
@@ -214,15 +214,12 @@ def _order_figure(run: Run) -> Figure:
 
 def _series_figure(run: Run) -> Figure:
     panels = _panels(run)
-    columns = min(len(panels), 2)
-    rows = -(-len(panels) // columns)
-    figure = _page(run, 5.4 * columns + 0.4, 3.5 * rows + 0.7)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis, draw in zip(axes, panels, strict=False):
+    rows = 1 if len(panels) < 4 else 2
+    columns = len(panels) // rows
+    page = _page(run, 5.0 * columns + 0.4, 3.6 * rows + 0.7)
+    for axis, draw in zip(page.subplots(rows, columns, squeeze=False).ravel(), panels, strict=True):
         draw(run, axis)
-    for axis in axes[len(panels) :]:
-        axis.set_axis_off()
-    return figure
+    return page
 
 
 def _structure_figure(run: Run) -> Figure:
@@ -234,17 +231,16 @@ def _structure_figure(run: Run) -> Figure:
     pictures = [centred_structure_factor(run.fields[k], run.lattice) for k in frames]
     largest = max(1e-12, *(pixels.max() for pixels, _ in pictures))
     smallest = float(np.clip(np.median(pictures[-1][0]), 1e-6 * largest, 0.1 * largest))
-    ticks, names = [0, np.pi, 2 * np.pi], ["0", "$\\pi$", "$2\\pi$"]
+    ticks = {"ticks": [0, np.pi, 2 * np.pi], "labels": ["0", "$\\pi$", "$2\\pi$"]}
     for axis, k, (pixels, extent) in zip(maps, frames, pictures, strict=True):
         image = axis.imshow(
             pixels.clip(smallest), norm=LogNorm(smallest, largest), cmap="magma",
             origin="lower", extent=extent, interpolation="nearest",
         )  # fmt: skip
         axis.set(title=_time_label(run.time[k]), xlabel="$q_x$", ylabel="$q_y$")
-        axis.set_xticks(ticks, names)
-        axis.set_yticks(ticks, names)
-    bar = page.colorbar(image, ax=maps, label="$S(q)$", shrink=0.9, aspect=25, extend="min")
-    bar.outline.set_visible(False)
+        axis.set_xticks(**ticks)
+        axis.set_yticks(**ticks)
+    page.colorbar(image, ax=maps, label="$S(q)$", shrink=0.9, aspect=25, extend="min").outline.set_visible(False)
     _draw_profiles(run, profile)
     return page
 
@@ -324,10 +320,7 @@ def _draw_energy(run: Run, axis: Axes) -> None:
             _draw_replicas(axis, time, value / run.lattice.sites, colour, label, dashes)
             drawn.append(value)
     axis.set(xlabel="time", ylabel="energy per site")
-    if len(drawn) > 1:
-        axis.legend()
-    elif drawn:
-        axis.set_ylabel(f"{axis.get_legend_handles_labels()[1][0]} per site")
+    axis.legend()
 
 
 def _draw_temperature(run: Run, axis: Axes) -> None:
@@ -369,17 +362,16 @@ def _draw_profiles(run: Run, axis: Axes) -> None:
     for n, (profile, shade) in enumerate(zip(profiles, shades, strict=True)):
         label = _time_label(run.time[n]) if n in labelled else None
         axis.plot(k[1:], profile[1:], color=shade, label=label, lw=1.8 if label else 1.0)
-    axis.set_ylim(bottom=max(profiles[:, 1:].min(), 1e-8 * profiles[:, 1:].max(), 1e-30) / 2)
     axis.set(xscale="log", yscale="log", xlabel="$|q - (\\pi, \\pi)|$", ylabel="$S(q)$, ring average")
+    floor = 1e-8 * profiles[:, 1:].max()  # below are rounding errors of an ordered field
+    if profiles[:, 1:].min() < floor:
+        axis.set_ylim(bottom=floor)
     _plain_ticks(axis)
     axis.legend()
 
 
 PANELS: dict[str, Callable[[Run, Any], None]] = {
-    "free_energy": _draw_energy,
-    "kinetic_energy": _draw_energy,
-    "total_energy": _draw_energy,
-    "conserved_energy": _draw_energy,
+    **dict.fromkeys(ENERGIES, _draw_energy),
     "wall_fraction": _draw_walls,
     "order_parameter": _draw_order,
     "temperature": _draw_temperature,
@@ -392,7 +384,7 @@ def _panels(run: Run) -> list[Callable[[Run, Any], None]]:
 
 
 def _draw_replicas(axis: Axes, time: Array, value: Array, colour: str, label: str, dashes: str = "-") -> None:
-    """The mean over replicas, over thin lines of each; a single point where there is one time only."""
+    """The mean over replicas, over thin lines of each; a point where there is one time only."""
     if value.shape[1] > 1:
         axis.plot(time, value, color=colour, lw=0.7, alpha=0.35, ls=dashes)
     axis.plot(time, value.mean(axis=1), color=colour, label=label, ls=dashes, marker="o" if len(time) == 1 else "")

@@ -20,8 +20,8 @@ from latticemd.build import build_integrator, build_state, build_system
 from latticemd.config import RunInput
 from latticemd.config.blocks import StructureFactor
 from latticemd.errors import Diverged, InputError, StoppedEarly
-from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
-from latticemd.output.directory import RunDirectory
+from latticemd.output.checkpoint import checkpoint_bytes, read_checkpoint, write_checkpoint
+from latticemd.output.directory import RunDirectory, write_atomically
 from latticemd.output.summary import write_summary, write_text_atomically
 from latticemd.output.trajectory import TrajectoryHeader, TrajectoryWriter
 from latticemd.plugins import load_plugin
@@ -108,10 +108,9 @@ class _Checkpointer:
     def __init__(self, directory: RunDirectory, writer: TrajectoryWriter, run_input: RunInput, when: When) -> None:
         self.directory = directory
         self.writer = writer
-        self.input_text = run_input.to_yaml()
+        self.extra = {"input": run_input.to_yaml(), "version": __version__}
         self.when = when
         self.saved_step = -1
-        self.good: State | None = None
 
     def report(self, frame: Frame) -> None:
         """Save the state of this frame."""
@@ -122,14 +121,14 @@ class _Checkpointer:
         if state.step == self.saved_step:
             return
         self.writer.seal()
-        write_checkpoint(self.directory.checkpoint, state, {"input": self.input_text, "version": __version__})
+        write_checkpoint(self.directory.checkpoint, state, self.extra)
         self.saved_step = state.step
-        self.good = state.copy()
 
     def explain(self, error: Diverged, simulation: Simulation) -> Diverged:
         """Save the bad state beside the last good one and say what would have been a safe step."""
-        bad = self.directory.path / "diverged.h5"
-        write_checkpoint(bad, simulation.state, {"input": self.input_text, "version": __version__})
+        self.writer.seal()  # the frames that led here are worth seeing; a resumed run is cut to the checkpoint anyway
+        bad = self.directory.diverged
+        write_atomically(bad, checkpoint_bytes(simulation.state, self.extra))
         dt, frequency = simulation.integrator.dt, simulation.system.stiffest_frequency(simulation.state.step)
         if simulation.integrator.momenta:
             scale, advice = f"dt times the stiffest frequency is {dt * frequency:.3g}", 0.2 / frequency
@@ -139,7 +138,7 @@ class _Checkpointer:
             scale, advice = f"dt times stiffness/friction is {ratio:.3g}", 0.2 * dt / ratio
         return Diverged(
             f"diverged {error}; {scale}, try dt: {advice:.2g}; the state is in {bad}, "
-            f"the last checkpoint is of step {self.saved_step}"
+            f"the last good one, of step {self.saved_step}, in {self.directory.checkpoint}"
         )
 
 

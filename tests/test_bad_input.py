@@ -207,6 +207,7 @@ OVERRIDES = [
     ("lattice.shape.1=x", "--set lattice.shape.1=x: lattice.shape.1: expected an integer"),
     ("lattice.shape.2=3", "--set lattice.shape.2=3: lattice.shape is a list of 2; expected an index below 2"),
     ("lattice.type.x=3", "--set lattice.type.x=3: lattice.type is 'square', which has no key 'x'"),
+    ("dynamics.dt=", "--set dynamics.dt=: dynamics.dt: expected a number > 0 [time], got nothing"),
     ("dynamics.dt", "--set dynamics.dt: expected key.path=value"),
     ("=3", "--set =3: expected key.path=value"),
     ("a..b=3", "--set a..b=3: expected key.path=value"),

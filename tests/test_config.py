@@ -216,6 +216,12 @@ def test_a_byte_order_mark_and_windows_line_ends_are_no_matter(load: Load) -> No
     assert load(b"\xef\xbb\xbf" + MINIMAL.replace("\n", "\r\n").encode()) == load(MINIMAL)
 
 
+def test_an_input_may_be_json_with_all_of_unicode(load: Load) -> None:
+    run = load(f'{MINIMAL}title: "\\ud83c\\udf00 \\u00e9"\n')
+    assert run.title == "\U0001f300 \u00e9"
+    assert load(run.to_yaml()) == run
+
+
 # The resolved input
 
 finite = st.floats(-1e6, 1e6)

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -111,7 +112,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- the trajectory -------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     seals=st.sets(st.integers(0, 100)), stops=st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), max_size=3)
 )
@@ -242,6 +243,20 @@ def test_resuming_without_the_trajectory_is_refused(tmp_path: Path) -> None:
         TrajectoryWriter(directory, HEADER, 10)
 
 
+def test_there_can_be_more_elements_than_open_files(tmp_path: Path) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with RunDirectory(tmp_path / "run") as directory, TrajectoryWriter(directory, HEADER) as writer:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (40, limit[1]))
+            for replica in range(100):
+                writer.append(f"particles/replica_{replica}/momentum", 1, 0.1, np.ones(4), "momentum")
+            writer.finish()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        with read_trajectory(directory.trajectory) as trajectory:
+            assert len(trajectory.elements()) == 100
+
+
 # --- kills ----------------------------------------------------------------------------------------------------------
 
 
@@ -273,7 +288,7 @@ def killed_at_call(path: Path, steps: int, number: int) -> bool:
                 return original(*args)
 
             setattr(os, name, counted)
-        run(path, steps, checkpoint_every=4)
+        run(path, steps, checkpoint_every=6)
 
     status = in_a_child(work)
     assert status in (0, signal.SIGKILL)
@@ -294,9 +309,9 @@ def test_a_run_killed_between_any_two_changes_of_its_files_continues_as_if_nothi
     for element in set(SCHEDULES) - {"observables/energy/potential", "particles/lattice/position"}:
         monkeypatch.delitem(SCHEDULES, element)
     start, whole = tmp_path / "start", tmp_path / "whole"
-    run(whole, 12, checkpoint_every=4)
+    run(whole, 12, checkpoint_every=6)
     if begin == "finished":
-        run(start, 6, checkpoint_every=4)
+        run(start, 7, checkpoint_every=6)
     if begin == "rows beyond the checkpoint":
         with RunDirectory(start) as directory, TrajectoryWriter(directory, HEADER) as writer:
             for step in range(13):
@@ -311,7 +326,7 @@ def test_a_run_killed_between_any_two_changes_of_its_files_continues_as_if_nothi
             shutil.copytree(start, path)
         killed = killed_at_call(path, 12, number)
         assert_intact(path)
-        run(path, 12, checkpoint_every=4)
+        run(path, 12, checkpoint_every=6)
         assert {file.name for file in path.iterdir()} == {"checkpoint.h5", "checkpoint_previous.h5", "trajectory.h5"}
         for file in ("trajectory.h5", "checkpoint.h5"):
             assert (path / file).read_bytes() == (whole / file).read_bytes()
@@ -518,12 +533,12 @@ def test_a_full_disk_while_finishing_leaves_the_trajectory_in_parts(
         with monkeypatch.context() as patch:
             patch.setattr(os, "pwrite", full)
             writer.finish()
-        assert "the trajectory is complete, but stays in" in caplog.text
+        assert "the trajectory is complete, but its rows stay in" in caplog.text
         assert_holds(directory.trajectory, 50)
         with TrajectoryWriter(directory, HEADER, 50) as again:
             with monkeypatch.context() as patch:
                 patch.setattr(os, "pwrite", full)
                 with pytest.raises(StoppedEarly, match="no checkpoint was written yet"):
-                    append_step(again, 51)
+                    again.append("observables/first", 51, 2.55, 1.0, "energy")
             again.finish()
         assert_holds(directory.trajectory, 50)

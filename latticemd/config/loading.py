@@ -37,7 +37,7 @@ def load_input(path: Path, overrides: Sequence[str] = ()) -> RunInput:
 
 def _lines(source: Source, error: ValidationError) -> list[str]:
     details = error.errors(include_url=False)
-    (lambda key: 0)(key=lambda detail: KINDS.index(detail["type"] if detail["type"] in KINDS else VALUE))
+    details.sort(key=lambda detail: KINDS.index(detail["type"] if detail["type"] in KINDS else VALUE))
     lines = [f"{source.where(place)}: {sentence(place, d['msg'])}" for d in details if (place := d["loc"]) is not None]
     if len(lines) > MOST_PROBLEMS:
         return [*lines[:MOST_PROBLEMS], f"... and {len(lines) - MOST_PROBLEMS} more"]

@@ -4,6 +4,8 @@
     temperature: {kind: piecewise, points: [[0, 1.0], [100, 0.5]]}
     temperature: {kind: exponential, from: 2.0, to: 0.1, start: 0, time_constant: 50}
     temperature: {kind: constant, value: 1.0}
+
+Steps count from 0. What a ramp is worth at a step is computed by `latticemd.ramps`; here it is only checked.
 """
 
 from __future__ import annotations

@@ -130,7 +130,10 @@ class _Reader:
         if event.tag is not None and event.tag != "!":
             raise self.error(event, (), f"tags such as {escaped(event.tag)} are not allowed; write the plain value")
         if isinstance(event, yaml.ScalarEvent) and _SURROGATE.search(event.value):
-            raise self.error(event, (), "an escape sequence stands for no character")
+            try:  # JSON writes characters beyond the first plane as two escapes
+                event.value = event.value.encode("utf-16", "surrogatepass").decode("utf-16")
+            except UnicodeDecodeError as error:
+                raise self.error(event, (), "an escape sequence stands for no character") from error
         inside = self.open[-1][1] if self.open else None
         if isinstance(inside, dict) and self.key is None:
             self.take_key(event, inside)

@@ -34,6 +34,7 @@ class RunDirectory:
     `segments`                  segments/: rows of an unfinished trajectory; trajectory.h5 needs them
     `checkpoint`                checkpoint.h5: the state the run continues from
     `previous_checkpoint`       checkpoint_previous.h5: the one before, should the last be damaged
+    `diverged`                  diverged.h5: the state of a run that left the finite numbers
     `input`                     input.yaml: the resolved input, itself runnable
     `log`, `summary`            run.log and summary.json
     `figures`                   figures/
@@ -61,6 +62,7 @@ class RunDirectory:
         self.segments = self.path / "segments"
         self.checkpoint = self.path / "checkpoint.h5"
         self.previous_checkpoint = self.path / "checkpoint_previous.h5"
+        self.diverged = self.path / "diverged.h5"
         self.input = self.path / "input.yaml"
         self.log = self.path / "run.log"
         self.summary = self.path / "summary.json"
@@ -96,7 +98,15 @@ class RunDirectory:
 
     def _admit(self) -> None:
         """Refuse the directory, or remove what a previous run or a kill has left and this run must not meet."""
-        files = [self.trajectory, self.checkpoint, self.previous_checkpoint, self.input, self.log, self.summary]
+        files = [
+            self.trajectory,
+            self.checkpoint,
+            self.previous_checkpoint,
+            self.diverged,
+            self.input,
+            self.log,
+            self.summary,
+        ]
         ours = {*files, self.segments, self.figures}
         partial = {_partial(file) for file in files}
         present = set(self.path.iterdir()) - {self.path / ".lock"}

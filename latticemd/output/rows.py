@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 import os
 import struct
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -46,7 +47,8 @@ class Rows:
     @property
     def slices(self) -> list[Slice]:
         """Where all rows are, in order."""
-        return [*self._full, Slice(self._part.file, self._part.rows)] if self._part else self._full
+        begun = [Slice(self._part.file, self._part.rows)] if self._part and self._part.rows else []
+        return [*self._full, *begun]
 
     @property
     def count(self) -> int:
@@ -71,23 +73,16 @@ class Rows:
         if self._part:
             self._part.sync()
 
-    def close(self) -> None:
-        """Close the open part."""
-        if self._part:
-            self._part.close()
-            self._full, self._part = self.slices, None
-
     def copy_to(self, path: Path) -> None:
         """Write all rows to the space set aside for them in another file; see `write_layout`."""
-        with closing(_Part(self._folder, path.name, self.name, self.element, 0)) as target:
-            for file, rows in self.slices:
-                with closing(_Part(self._folder, file, self.name, self.element, rows)) as source:
-                    target.extend(source)
+        target = _Part(self._folder, path.name, self.name, self.element, 0)
+        for file, rows in self.slices:
+            target.extend(_Part(self._folder, file, self.name, self.element, rows))
 
     def _next_part(self) -> _Part:
         self.sync()
+        self._full, self._part = self.slices, None
         rows = min(max(self.count, FIRST_ROWS), max(1, PART_BYTES // self.element.row_bytes))
-        self.close()
         file = f"segments/{self.name.replace('/', '.')}.{len(self._full)}.h5"
         path = self._folder / file
         try:
@@ -100,48 +95,59 @@ class Rows:
 
 
 class _Part:
-    """An open part: the first `rows` of its `capacity` rows count. Several elements can have their part in one file."""
+    """The first `rows` of the `capacity` rows of an element in one file, which can have rows of other elements too.
+
+    The file is opened for each access: many replicas have more elements than a process may have open files.
+    """
 
     def __init__(self, folder: Path, file: str, name: str, element: Element, rows: int) -> None:
         self.file = file
         self.rows = rows
         self._folder = folder
-        self._path = folder / file
-        with h5py.File(self._path, "r") as opened:
+        with h5py.File(folder / file, "r") as opened:
             self.capacity = len(opened[f"{name}/step"])
             self._offsets = {column: opened[f"{name}/{column}"].id.get_offset() for column in COLUMNS}
         self._sizes = {
             name: column.dtype.itemsize * math.prod(column.shape) for name, column in element.columns().items()
         }
-        self._descriptor = os.open(self._path, os.O_RDWR)
 
     def append(self, step: int, time: float, value: Array) -> None:
         row = {"value": value.tobytes(), "step": struct.pack("<q", step), "time": struct.pack("<d", time)}
-        with stopping_when_full(self._path, self._folder):
+        with self._opened(os.O_WRONLY) as descriptor:
             for column, cell in row.items():
-                self._write(memoryview(cell), self._place(column, self.rows))
+                _write(descriptor, cell, self._place(column, self.rows))
         self.rows += 1
 
     def extend(self, other: _Part) -> None:
         """Append all rows of another part, a few MiB at a time."""
-        for column, size in self._sizes.items():
-            source, target = other._place(column, 0), self._place(column, self.rows)
-            for done in range(0, other.rows * size, _COPY_BYTES):
-                length = min(_COPY_BYTES, other.rows * size - done)
-                self._write(memoryview(os.pread(other._descriptor, length, source + done)), target + done)
+        with self._opened(os.O_WRONLY) as descriptor, other._opened(os.O_RDONLY) as source:
+            for column, size in self._sizes.items():
+                begin, target = other._place(column, 0), self._place(column, self.rows)
+                for done in range(0, other.rows * size, _COPY_BYTES):
+                    length = min(_COPY_BYTES, other.rows * size - done)
+                    _write(descriptor, os.pread(source, length, begin + done), target + done)
         self.rows += other.rows
 
     def sync(self) -> None:
-        with stopping_when_full(self._path, self._folder):  # file systems that allocate late say so only here
-            os.fsync(self._descriptor)
+        with self._opened(os.O_RDONLY) as descriptor:  # file systems that allocate late find the disk full only here
+            os.fsync(descriptor)
 
-    def close(self) -> None:
-        os.close(self._descriptor)
+    @contextmanager
+    def _opened(self, flags: int) -> Iterator[int]:
+        path = self._folder / self.file
+        with stopping_when_full(path, self._folder):
+            descriptor = os.open(path, flags)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
 
     def _place(self, column: str, row: int) -> int:
         return self._offsets[column] + row * self._sizes[column]
 
-    def _write(self, data: memoryview, offset: int) -> None:
-        while data:  # one call of the kernel takes 2 GiB at most
-            written = os.pwrite(self._descriptor, data, offset)
-            data, offset = data[written:], offset + written
+
+def _write(descriptor: int, content: bytes, offset: int) -> None:
+    data = memoryview(content)
+    while data:  # one call of the kernel takes 2 GiB at most
+        written = os.pwrite(descriptor, data, offset)
+        data, offset = data[written:], offset + written

@@ -127,18 +127,16 @@ class TrajectoryWriter:
                 with open_file(path) as file:
                     write_layout(file, self._layout())
                     write_header(file, self._header)
-                for rows in self._rows.values():
-                    rows.copy_to(path)
-        except StoppedEarly as error:
-            log.warning("the trajectory is complete, but stays in %s: %s", self._directory.segments, error)
+                for name in self._layout():
+                    self._rows[name].copy_to(path)
+        except StoppedEarly:
+            log.warning("disk full: the trajectory is complete, but its rows stay in %s", self._directory.segments)
         else:
             remove_files(self._directory.segments, {".h5"})
 
     def close(self) -> None:
-        """Close all files; rows that were not sealed are lost. Harmless when repeated."""
+        """Take no more rows; those that were not sealed are lost. Harmless when repeated."""
         self._open = False
-        for rows in self._rows.values():
-            rows.close()
 
     def _begin(self, name: str, element: Element) -> Rows:
         if not _ELEMENT.fullmatch(name):

@@ -1,0 +1,249 @@
+"""Figures show the physics that the files hold: the right pixel, the right frame, the peak in the middle."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latticemd import observables
+from latticemd.errors import InputError
+from latticemd.figures import (
+    centred_structure_factor,
+    chosen_frames,
+    columns_for,
+    draw_run,
+    picture,
+    read_run,
+)
+from latticemd.lattice import Lattice
+from latticemd.output.directory import RunDirectory
+from latticemd.output.trajectory import TrajectoryHeader, TrajectoryWriter
+
+INPUT = "model: {name: holstein, coupling: 1.5, mu: null}\ndynamics: {dt: 0.1, temperature: 0.1, steps: 100}\n"
+
+
+def order_fields(lattice, frames, replicas=1, seed=0):
+    """Order fields (frames, R, N) whose domains grow: noise, smoothed over an ever larger distance."""
+    rng = np.random.default_rng(seed)
+    waves = np.fft.fftn(rng.normal(size=(replicas, *lattice.shape)), axes=(1, 2))
+    distance = [2 * np.sin(np.pi * np.arange(n) / n) for n in lattice.shape]
+    laplacian = distance[0][:, None] ** 2 + distance[1][None] ** 2
+    smooth = [np.fft.ifftn(waves * np.exp(-0.3 * k * laplacian), axes=(1, 2)).real for k in range(frames)]
+    return np.array([0.45 * np.tanh(3 * f / f.std()).reshape(replicas, -1) for f in smooth])
+
+
+def write_run(path, lattice, fields, *, density=True, series=True, dt=0.5):
+    """A finished run in `path`, frame k of `fields` (F, R, N) at step 10 k."""
+    replicas = fields.shape[1]
+    header = TrajectoryHeader(
+        version="0",
+        author="test",
+        box=(*map(float, lattice.shape), 1.0),
+        replicas=replicas,
+        provenance={
+            "input": INPUT,
+            "lattice": json.dumps({"type": lattice.type, "shape": lattice.shape}),
+            "model": json.dumps({"name": "holstein", "symbol": "Q"}),
+        },
+    )
+    with RunDirectory(path) as directory, TrajectoryWriter(directory, header) as writer:
+        for k, phi in enumerate(fields):
+            now = (10 * k, dt * k)
+            for r in range(replicas):
+                group = "particles/lattice" if replicas == 1 else f"particles/replica_{r:04d}"
+                charge = phi[r] * lattice.staggered
+                writer.append(f"{group}/displacement", *now, 2 * charge[:, None], "length")
+                if density:
+                    writer.append(f"{group}/density", *now, 0.5 + charge, "1")
+            if series:
+                energy = -lattice.sites * (phi**2).mean(axis=1)
+                scalars = {
+                    "free_energy": energy,
+                    "kinetic_energy": np.full(replicas, np.nan),
+                    "total_energy": energy,
+                    "wall_fraction": observables.wall_fraction(phi, lattice.bonds()),
+                    "order_parameter": observables.order_parameter(phi),
+                }
+                for name, value in scalars.items():
+                    writer.append(f"observables/{name}", *now, value, "1")
+        writer.finish()
+        directory.summary.write_text(json.dumps({"title": None, "steps": 10 * len(fields)}))
+
+
+def pixels(path):
+    from matplotlib.image import imread
+
+    return imread(path)[..., :3]
+
+
+def drawn_share(path):
+    """Share of pixels that are not white."""
+    return float((pixels(path).min(axis=2) < 0.99).mean())
+
+
+# preparation of the data
+
+
+def test_site_x_y_is_drawn_x_to_the_right_and_y_up():
+    lattice = Lattice("square", (5, 3))
+    values = 100 * lattice.cells[:, 0] + lattice.cells[:, 1]
+    shown = picture(values, lattice)  # row 0 is the lowest
+    assert shown.shape == (3, 5)
+    assert shown[0, 4] == 400
+    assert shown[2, 1] == 102
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (12, 6), (4, 10)])
+def test_the_checkerboard_peak_is_the_middle_pixel_at_pi_pi(shape):
+    lattice = Lattice("square", shape)
+    shown, (left, right, bottom, top) = centred_structure_factor(np.full(lattice.sites, 0.5), lattice)
+    assert shown.shape == (shape[1] + 1, shape[0] + 1)
+    assert np.unravel_index(shown.argmax(), shown.shape) == (shape[1] // 2, shape[0] // 2)
+    assert shown.max() == pytest.approx(lattice.sites / 4)
+    assert (left + right) / 2 == pytest.approx(np.pi)
+    assert (bottom + top) / 2 == pytest.approx(np.pi)
+
+
+def test_a_charge_wave_along_x_is_drawn_on_the_horizontal_axis():
+    lattice = Lattice("square", (8, 6))
+    charge = np.cos(2 * np.pi * 2 * lattice.cells[:, 0] / 8)
+    shown, (left, right, *_) = centred_structure_factor(charge * lattice.staggered, lattice)
+    peaks = np.argwhere(shown > 0.5 * shown.max())
+    assert peaks.tolist() == [[0, 2], [0, 6], [6, 2], [6, 6]]  # q_y = 0 and 2 pi, q_x = pi/2 and 3 pi/2
+    centre_of_column_2 = left + 2.5 * (right - left) / 9
+    assert centre_of_column_2 == pytest.approx(np.pi / 2)
+
+
+@given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=60), st.integers(2, 16))
+def test_the_chosen_frames_are_distinct_and_include_first_and_last(gaps, count):
+    time = np.cumsum([0.0, *gaps])
+    frames = chosen_frames(time, count)
+    assert len(frames) == min(count, len(time))
+    assert frames[0] == 0
+    assert frames[-1] == len(time) - 1
+    assert all(a < b for a, b in itertools.pairwise(frames))
+
+
+def test_the_chosen_frames_are_evenly_spaced_in_the_logarithm_of_time():
+    assert chosen_frames(np.arange(10_001) + 7.0, 6) == [0, 1, 10, 100, 1000, 10_000]
+    assert chosen_frames(np.array([0.0, 1, 2, 4, 8, 16, 32, 64, 128]), 5) == [0, 1, 3, 6, 8]
+
+
+def test_maps_fill_their_block_without_gaps():
+    assert columns_for(6, aspect=1, target=1.5) == 3
+    assert columns_for(6, aspect=1, target=5.5) == 6
+    assert columns_for(6, aspect=20, target=5.5) == 1
+    assert columns_for(1, aspect=1, target=1.5) == 1
+
+
+# reading a run
+
+
+def test_the_order_field_is_recovered_from_the_density_or_else_from_the_displacement(tmp_path):
+    lattice = Lattice("square", (6, 4))
+    fields = order_fields(lattice, frames=4)
+    write_run(tmp_path / "charge", lattice, fields)
+    write_run(tmp_path / "height", lattice, fields, density=False)
+    charge, height = read_run(tmp_path / "charge"), read_run(tmp_path / "height")
+    np.testing.assert_allclose(charge.fields, fields[:, 0], atol=1e-15)
+    np.testing.assert_allclose(height.fields, 2 * fields[:, 0], atol=1e-15)
+    assert charge.time == pytest.approx([0, 0.5, 1, 1.5])
+    assert "n_i" in charge.label
+    assert "Q_i" in height.label
+
+
+def test_maps_show_the_first_replica_and_series_show_all(tmp_path):
+    lattice = Lattice("square", (6, 4))
+    fields = order_fields(lattice, frames=3, replicas=2)
+    write_run(tmp_path / "run", lattice, fields)
+    run = read_run(tmp_path / "run")
+    np.testing.assert_allclose(run.fields, fields[:, 0], atol=1e-15)
+    _, walls = run.series["wall_fraction"]
+    assert walls.shape == (3, 2)
+    assert walls[2] == pytest.approx(observables.wall_fraction(fields[2], lattice.bonds()))
+    assert "2 replicas" in run.title
+
+
+def test_series_without_a_finite_value_are_left_out_and_the_parameters_are_told(tmp_path):
+    lattice = Lattice("square", (6, 4))
+    write_run(tmp_path / "run", lattice, order_fields(lattice, frames=2))
+    run = read_run(tmp_path / "run")
+    assert "kinetic_energy" not in run.series
+    assert run.title == "Holstein model  ·  square lattice 6 × 4"
+    assert run.parameters == "coupling 1.5,  temperature 0.1,  dt 0.1"
+
+
+# drawing
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("shape", "frames", "replicas", "density"),
+    [((16, 16), 20, 1, True), ((5, 5), 1, 1, True), ((24, 8), 7, 3, True), ((6, 18), 3, 1, False)],
+    ids=["square", "one odd frame", "replicas", "no density"],
+)
+def test_every_figure_is_drawn_and_not_blank(tmp_path, shape, frames, replicas, density):
+    lattice = Lattice("square", shape)
+    write_run(tmp_path / "run", lattice, order_fields(lattice, frames, replicas), density=density)
+    paths = draw_run(tmp_path / "run")
+    assert [path.name for path in paths] == [
+        "time_series.png",
+        "order_parameter.png",
+        "structure_factor.png",
+        "summary.png",
+        "summary.pdf",
+    ]
+    assert paths[-1].read_bytes().startswith(b"%PDF")
+    for path in paths[:-1]:
+        height, width, _ = pixels(path).shape
+        assert 700 < height < 3000
+        assert 1000 < width < 3200
+        assert drawn_share(path) > 0.01, path.name
+    assert drawn_share(tmp_path / "run/figures/order_parameter.png") > 0.3
+
+
+def test_the_map_has_the_positive_domain_where_it_lies(tmp_path):
+    lattice = Lattice("square", (12, 12))
+    x, y = lattice.cells.T
+    lower_right = np.where((x >= 6) & (y < 6), 0.45, -0.45)[None, None]
+    write_run(tmp_path / "run", lattice, lower_right)
+    draw_run(tmp_path / "run")
+    image = pixels(tmp_path / "run/figures/order_parameter.png")
+    red, blue = image[..., 0], image[..., 2]
+    # Wide blocks of saturated colour, not the text or the bar: columns of the map are where much is coloured.
+    coloured = np.abs(red - blue) > 0.2
+    rows, columns = (np.flatnonzero(coloured.mean(axis=axis) > 0.4) for axis in (1, 0))
+    mapped = (red - blue)[rows[0] : rows[-1], columns[0] : columns[0] + len(rows)]
+    half = len(rows) // 2
+    inner = half // 10
+    positive = mapped[half + inner : -inner, half + inner : -inner]
+    assert (positive > 0.2).all()
+    assert (mapped[inner : half - inner] < -0.2).all()
+    assert (mapped[half + inner :, inner : half - inner] < -0.2).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_perfectly_ordered_run_without_series_is_drawn_too(tmp_path):
+    lattice = Lattice("square", (8, 8))
+    write_run(tmp_path / "run", lattice, np.full((2, 1, 64), 0.45), series=False)
+    names = [path.name for path in draw_run(tmp_path / "run")]
+    assert names == ["order_parameter.png", "structure_factor.png", "summary.png", "summary.pdf"]
+
+
+def test_drawing_leaves_the_global_style_alone_and_is_reproducible(tmp_path):
+    import matplotlib
+
+    lattice = Lattice("square", (6, 6))
+    write_run(tmp_path / "run", lattice, order_fields(lattice, frames=3))
+    before = dict(matplotlib.rcParams)
+    first = [path.read_bytes() for path in draw_run(tmp_path / "run")]
+    assert dict(matplotlib.rcParams) == before
+    assert [path.read_bytes() for path in draw_run(tmp_path / "run")] == first
+
+
+def test_a_directory_without_a_run_is_refused_by_name(tmp_path):
+    with pytest.raises(InputError, match=r"trajectory\.h5 does not exist"):
+        draw_run(tmp_path)
