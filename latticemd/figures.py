@@ -357,15 +357,13 @@ def _draw_profiles(run: Run, axis: Axes) -> None:
 
     structure = structure_factor(run.fields, run.lattice)
     k, profiles = radial_structure_factor(structure, run.lattice)
+    profiles = profiles.clip(max(1e-10 * profiles.max(), 1e-30))  # below are rounding errors of an ordered field
     shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.92, len(profiles))[::-1])
     labelled = {round(n) for n in np.linspace(0, len(profiles) - 1, 4)}
     for n, (profile, shade) in enumerate(zip(profiles, shades, strict=True)):
         label = _time_label(run.time[n]) if n in labelled else None
         axis.plot(k[1:], profile[1:], color=shade, label=label, lw=1.8 if label else 1.0)
     axis.set(xscale="log", yscale="log", xlabel="$|q - (\\pi, \\pi)|$", ylabel="$S(q)$, ring average")
-    floor = 1e-8 * profiles[:, 1:].max()  # below are rounding errors of an ordered field
-    if profiles[:, 1:].min() < floor:
-        axis.set_ylim(bottom=floor)
     _plain_ticks(axis)
     axis.legend()
 

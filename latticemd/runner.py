@@ -19,7 +19,7 @@ from latticemd import __version__, observables
 from latticemd.build import build_integrator, build_state, build_system
 from latticemd.config import RunInput
 from latticemd.config.blocks import StructureFactor
-from latticemd.errors import Diverged, InputError, StoppedEarly
+from latticemd.errors import Diverged, InputError, LatticeMDError, StoppedEarly
 from latticemd.output.checkpoint import checkpoint_bytes, read_checkpoint, write_checkpoint
 from latticemd.output.directory import RunDirectory, write_atomically
 from latticemd.output.summary import write_summary, write_text_atomically
@@ -292,7 +292,7 @@ def _draw(directory: Path) -> None:
         from latticemd.figures import draw_run
 
         drawn = draw_run(directory)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (LatticeMDError, OSError, ValueError, KeyError, ImportError) as error:
         log.warning("figures could not be drawn: %s", error)
         return
     log.info("figures: %s", ", ".join(str(path.relative_to(directory)) for path in drawn))
