@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Input = Annotated[Path, typer.Argument(help="YAML input file.", show_default=False)]
+Input = Annotated[Path, typer.Argument(metavar="INPUT", help="YAML input file.", show_default=False)]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a key of the input; may be repeated."),
@@ -133,8 +133,7 @@ def info() -> None:
             table.add_row(package, version(package))
         except PackageNotFoundError:
             table.add_row(package, "not installed")
-    table.add_row("processors", str(_usable_processors()))
-    table.add_row("backends", "cpu")
+    table.add_row("devices", f"cpu: {_usable_processors()} processors (the only backend yet)")
     for kind in KINDS:
         table.add_row(f"{kind}s", ", ".join(plugin_names(kind)))
     Console().print(table)
@@ -232,7 +231,9 @@ def _print_summary(summary: dict[str, Any], directory: Path) -> None:
     table.add_row("wall seconds", f"{summary['wall_seconds']:.1f} ({summary['force_seconds']:.1f} in the force)")
     table.add_row("digest", summary["digest"][:16])
     Console().print(table)
-    typer.echo(f"look at {directory / 'figures' / 'summary.png'}")
+    picture = directory / "figures" / "summary.png"
+    if picture.exists():
+        typer.echo(f"look at {picture}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -12,5 +13,10 @@ import numpy as np
 def kernels_for(array: Any) -> ModuleType:
     """The module of kernels that computes where this array lives; compilers are imported only when one is asked for."""
     if isinstance(array, np.ndarray):
-        return importlib.import_module("latticemd.backends.cpu")
+        return _kernels("latticemd.backends.cpu")
     raise TypeError(f"no kernels for arrays of type {type(array).__name__}; the CPU backend takes numpy.ndarray")
+
+
+@cache
+def _kernels(name: str) -> ModuleType:
+    return importlib.import_module(name)

@@ -22,6 +22,7 @@ from latticemd.config.messages import MISSING, refuse
 from latticemd.config.ramp_input import values_of
 from latticemd.config.section import Section
 from latticemd.config.values import Choice, Expect, Text
+from latticemd.config.writing import to_yaml
 
 
 class RunInput(Section):
@@ -63,8 +64,6 @@ class RunInput(Section):
 
     def to_yaml(self) -> str:
         """The input with everything filled in, itself a runnable input that loads to an equal one."""
-        from latticemd.config.documents import to_yaml
-
         return to_yaml(self)
 
     def _model_at_the_bath_temperature(self) -> ModelInput:

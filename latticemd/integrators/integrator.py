@@ -1,4 +1,4 @@
-"""The Integrator interface, and finding one by the name or word that a user writes."""
+"""The Integrator interface."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latticemd.backends import kernels_for
-from latticemd.errors import InputError
-from latticemd.plugins import load_plugin
 from latticemd.ramps import Ramp
 from latticemd.state import State
 from latticemd.system import System
@@ -54,24 +52,3 @@ class Integrator(ABC):
     def conserved_energy(self, state: State, system: System) -> Array:
         """Free energy + kinetic energy - heat given by the bath, (R,) [energy]: constant up to the error of the step."""
         return state.potential + self.kinetic_energy(state, system) - state.thermostat["heat"]
-
-
-def is_word(name: str) -> bool:
-    """Whether an integrator's name is a splitting word over the letters A, B, O, R."""
-    return bool(name) and set(name) <= set("ABOR")
-
-
-def load_integrator(name: str) -> tuple[Any, dict[str, Any]]:
-    """The integrator class for a name or splitting word, and the arguments that the name itself fixes.
-
-    Raises InputError for unknown names and invalid words.
-    """
-    if is_word(name):
-        from latticemd.integrators.splitting import Splitting, check_word
-
-        check_word(name)
-        return Splitting, {"word": name}
-    try:
-        return load_plugin("integrator", name), {}
-    except InputError as error:
-        raise InputError(f"{error}, or a word over A, B, O, R such as BAOAB") from error

@@ -1,4 +1,4 @@
-"""What is written about inputs: the resolved YAML, and the JSON schema."""
+"""The JSON schema of inputs, for editors, other programs and our own reference of input keys."""
 
 from __future__ import annotations
 
@@ -6,22 +6,14 @@ import functools
 import operator
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, create_model
 
 from latticemd.config.blocks import REPLICAS, Replicas
 from latticemd.config.components import ForceFieldInput, ModelInput, Splitting, block_named
 from latticemd.config.schema import RunInput
 from latticemd.config.section import Section
-from latticemd.config.yaml_source import scalar
 from latticemd.errors import InputError
 from latticemd.plugins import plugin_names
-
-
-def to_yaml(run: RunInput) -> str:
-    """An input as YAML text that loads to an equal input."""
-    plain = run.model_dump(mode="json", by_alias=True, exclude_none=True, serialize_as_any=True)
-    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
 
 
 def json_schema() -> dict[str, Any]:
@@ -52,27 +44,3 @@ def _loadable(kind: str) -> list[type[Section]]:
         except InputError:  # an extra that is not installed
             continue
     return blocks
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes text that the reader of inputs would take for a number or a word with a meaning."""
-
-
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    plain = isinstance(scalar(text), str)
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
-
-
-def _represent_list(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.SequenceNode:
-    blocks = any(isinstance(item, dict) for item in items)
-    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=not blocks)
-
-
-def _represent_block(dumper: yaml.SafeDumper, block: dict[str, Any]) -> yaml.MappingNode:
-    selecting = [key for key in ("name", "kind", "integrator") if key in block]
-    return dumper.represent_mapping("tag:yaml.org,2002:map", dict.fromkeys(selecting) | block)
-
-
-_Dumper.add_representer(str, _represent_text)
-_Dumper.add_representer(list, _represent_list)
-_Dumper.add_representer(dict, _represent_block)
