@@ -28,7 +28,7 @@ class ExactDiagonalisation:
     Reference: Golub and Van Loan, Matrix Computations, ch. 8 (divide and conquer, LAPACK ?syevd and ?heevd).
     """
 
-    _buffers: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _buffers: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def capabilities(self, model: Model, replicas: int) -> Capabilities:
         """Exact, conservative and global; two N x N matrices of memory."""

@@ -1,6 +1,6 @@
 """The command line. Heavy imports happen inside the commands, so that `--help` answers at once.
 
-Exit codes: 0 done, 2 bad input, 3 diverged, 75 stopped early and resumable.
+Exit codes: 0 done, 1 a check of `verify` failed, 2 bad input, 3 diverged, 75 stopped early and resumable.
 """
 
 from __future__ import annotations
@@ -82,6 +82,40 @@ def validate(input_file: Input, settings: Settings = None) -> None:
     build_model(run_input)
     build_integrator(run_input)
     typer.echo(run_input.to_yaml(), nl=False)
+
+
+@app.command()
+def verify(
+    input_file: Input,
+    settings: Settings = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
+) -> None:
+    """Check forces, symmetries, energy, restart and replicas on this very input; exits with 1 if a check fails."""
+    import dataclasses
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from latticemd.verify import verify as checks_of
+
+    checks = []
+    progress = Console(stderr=True)
+    with progress.status("checking") as status:
+        for check in checks_of(_load(input_file, settings, None)):
+            checks.append(check)
+            status.update(f"done: {check.name}")
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
+    else:
+        table = Table("check", "value", "limit", "verdict", "note")
+        colours = {"pass": "green", "fail": "bold red", "skip": "yellow"}
+        for check in checks:
+            numbers = ["" if number is None else f"{number:.2g}" for number in (check.value, check.limit)]
+            table.add_row(check.name, *numbers, f"[{colours[check.verdict]}]{check.verdict}[/]", check.note)
+        Console().print(table)
+    if any(check.verdict == "fail" for check in checks):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -30,7 +30,7 @@ class EulerMaruyama(Integrator):
 
     momenta: ClassVar[bool] = False
     _shares: ClassVar[tuple[float, float]] = (1.0, 0.0)  # of the noise of this step and of the next
-    _moved: dict[str, Array] = field(default_factory=dict, repr=False, compare=False)
+    _moved: dict[str, Array] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def step(self, state: State, system: System) -> None:
         """Move along force and noise, then evaluate the force where it arrived."""

@@ -45,7 +45,9 @@ class Splitting(Integrator):
     """
 
     word: str = "BAOAB"
-    _plans: dict[Any, list[tuple[Array, Array, int | None]]] = field(default_factory=dict, repr=False, compare=False)
+    _plans: dict[Any, list[tuple[Array, Array, int | None]]] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         check_word(self.word)
