@@ -79,7 +79,7 @@ def load(tmp_path):
     "integrator", ["langevin", "langevin_obabo", "verlet", "ABOBA", "BRORB", "overdamped", "OBAB", "OBA"]
 )
 def test_exact_forces_pass_every_check_that_applies(load, integrator):
-    checks = list(verify(load(f"dynamics.integrator={integrator}", "dynamics.dt=0.05")))
+    checks = list(verify(load(f"dynamics.integrator={integrator}", "dynamics.dt=0.02")))
     assert [check for check in checks if check.verdict == "fail"] == []
     passed = {k for k, check in enumerate(checks) if check.verdict == "pass"}
     expected = set(range(9))
