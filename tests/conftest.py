@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests, and the reason printed for tests that need what this machine lacks."""
+"""What several tests build on: random positions, exact forces, a simulation in one line."""
 
 from __future__ import annotations
 
@@ -7,14 +7,6 @@ import pytest
 
 from latticemd import Holstein, Lattice, Ramp, Simulation, State, System
 from latticemd.integrators import load_integrator
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("-m"):
-        return
-    for item in items:
-        if item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.skip(reason="takes minutes; run with -m slow"))
 
 
 def random_positions(model: Holstein, seed: int = 0, replicas: int = 1, width: float = 1.0) -> np.ndarray:

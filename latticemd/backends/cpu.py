@@ -223,26 +223,32 @@ def _overdamped_parallel(
 
 
 @_jit
-def _neighbour_sum_serial(neighbours: Array, x: Array, own: float, theirs: float, out: Array) -> None:
-    for r in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            _neighbour_sum_site(neighbours, x, own, theirs, out, r, i)
-
-
-@_jit_parallel
-def _neighbour_sum_parallel(neighbours: Array, x: Array, own: float, theirs: float, out: Array) -> None:
-    for i in prange(x.shape[1]):
-        for r in range(x.shape[0]):
-            _neighbour_sum_site(neighbours, x, own, theirs, out, r, i)
+def _neighbour_sum_block(
+    block: int, per_replica: int, neighbours: Array, x: Array, own: float, theirs: float, out: Array
+) -> None:
+    r, b = block // per_replica, block % per_replica
+    for i in range(b * _BLOCK, min((b + 1) * _BLOCK, x.shape[1])):
+        for d in range(x.shape[2]):
+            total = 0.0
+            for n in range(neighbours.shape[1]):
+                total += x[r, neighbours[i, n], d]
+            out[r, i, d] += own * x[r, i, d] + theirs * total
 
 
 @_jit
-def _neighbour_sum_site(neighbours: Array, x: Array, own: float, theirs: float, out: Array, r: int, i: int) -> None:
-    for d in range(x.shape[2]):
-        total = 0.0
-        for n in range(neighbours.shape[1]):
-            total += x[r, neighbours[i, n], d]
-        out[r, i, d] += own * x[r, i, d] + theirs * total
+def _neighbour_sum_serial(
+    blocks: int, per_replica: int, neighbours: Array, x: Array, own: float, theirs: float, out: Array
+) -> None:
+    for block in range(blocks):
+        _neighbour_sum_block(block, per_replica, neighbours, x, own, theirs, out)
+
+
+@_jit_parallel
+def _neighbour_sum_parallel(
+    blocks: int, per_replica: int, neighbours: Array, x: Array, own: float, theirs: float, out: Array
+) -> None:
+    for block in prange(blocks):
+        _neighbour_sum_block(block, per_replica, neighbours, x, own, theirs, out)
 
 
 @_jit
@@ -314,8 +320,10 @@ def overdamped(
 
 def neighbour_sum(neighbours: Array, x: Array, own: float, theirs: float, out: Array) -> None:
     """See `specification.neighbour_sum`."""
+    per_replica = -(-x.shape[1] // _BLOCK)
     parallel = x.size >= _PARALLEL_FROM and get_num_threads() > 1
-    (_neighbour_sum_parallel if parallel else _neighbour_sum_serial)(neighbours, x, own, theirs, out)
+    sweep = _neighbour_sum_parallel if parallel else _neighbour_sum_serial
+    sweep(len(x) * per_replica, per_replica, neighbours, x, own, theirs, out)
 
 
 def dot(a: Array, b: Array) -> Array:
