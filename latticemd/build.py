@@ -10,6 +10,7 @@ import numpy as np
 from latticemd.backends import kernels_for
 from latticemd.config import RunInput
 from latticemd.errors import InputError
+from latticemd.forcefield import ForceField
 from latticemd.integrators import Integrator, load_integrator
 from latticemd.lattice import Lattice
 from latticemd.models.model import Model
@@ -44,11 +45,16 @@ def build_model(run: RunInput) -> tuple[Model, dict[str, Ramp]]:
     return model, {name: ramp for name, ramp in ramps.items() if not ramp.is_constant}
 
 
+def build_forcefield(run: RunInput) -> ForceField:
+    """A new instance of the force field of an input."""
+    forcefield: ForceField = load_plugin("forcefield", run.forcefield.name)(**run.forcefield.parameters)
+    return forcefield
+
+
 def build_system(run: RunInput, replicas: int | None = None) -> System:
     """Model and force field of an input, ready to evaluate. Raises InputError if they do not fit together."""
     model, ramps = build_model(run)
-    forcefield = load_plugin("forcefield", run.forcefield.name)(**run.forcefield.parameters)
-    return System(model, forcefield, replicas or run.replicas.count, ramps)
+    return System(model, build_forcefield(run), replicas or run.replicas.count, ramps)
 
 
 def build_integrator(run: RunInput) -> Integrator:

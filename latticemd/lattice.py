@@ -99,10 +99,14 @@ class Lattice:
         return np.array(self.cell.vectors)
 
     @cached_property
+    def grid(self) -> Array:
+        """Grid coordinates of every cell in C order, (cells, d) integers."""
+        return np.indices(self.shape).reshape(self.dimensions, -1).T
+
+    @cached_property
     def cells(self) -> Array:
         """Grid coordinates of the cell of each site, (N, d) integers."""
-        grid = np.indices(self.shape).reshape(self.dimensions, -1).T
-        return np.repeat(grid, len(self.cell.basis), axis=0)
+        return np.repeat(self.grid, len(self.cell.basis), axis=0)
 
     @cached_property
     def positions(self) -> Array:
@@ -133,14 +137,13 @@ class Lattice:
     def bonds(self, shell: int = 1) -> Bonds:
         """All pairs of sites at the shell-th neighbour distance, each pair once."""
         i, j, vectors = [], [], []
-        every_cell = np.indices(self.shape).reshape(self.dimensions, -1).T
         basis = np.array(self.cell.basis)
         for a, b, offset in self.offsets(shell):
             if (b, offset) < (a, tuple(-n for n in offset)):  # the same bond seen from its other end
                 continue
-            i.append(self.site(every_cell, a))
-            j.append(self.site(every_cell + np.array(offset), b))
-            vectors.append(np.tile(np.array(offset) @ self.vectors + basis[b] - basis[a], (len(every_cell), 1)))
+            i.append(self.site(self.grid, a))
+            j.append(self.site(self.grid + np.array(offset), b))
+            vectors.append(np.tile(np.array(offset) @ self.vectors + basis[b] - basis[a], (len(self.grid), 1)))
         return Bonds(np.concatenate(i), np.concatenate(j), np.concatenate(vectors))
 
     @lru_cache(maxsize=8)  # noqa: B019

@@ -174,7 +174,7 @@ def _grid(field: Array, lattice: Lattice) -> Array:
 
 def _on_grid(lattice: Lattice) -> Array:
     """Grid coordinates of every cell, (*lattice.shape, d) integers."""
-    return np.moveaxis(np.indices(lattice.shape), 0, -1)
+    return lattice.grid.reshape(*lattice.shape, lattice.dimensions)
 
 
 def _reciprocal(lattice: Lattice) -> Array:

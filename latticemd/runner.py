@@ -57,9 +57,11 @@ def run(
     with directory, ExitStack() as stack:
         stack.enter_context(_log_file(directory.log))
         state = _resumed_state(run_input, directory) if resume else build_state(run_input, system.model)
-        if resume and state.step >= run_input.dynamics.steps:
+        if state.step >= run_input.dynamics.steps and directory.summary.exists():
             log.info("%s is finished: %d of %d steps", directory.path, state.step, run_input.dynamics.steps)
-            return dict(json.loads(directory.summary.read_text())) if directory.summary.exists() else {}
+            return dict(json.loads(directory.summary.read_text()))
+        # The summary is written last, so its presence says that nothing is left to do, also after a kill at the very end.
+        directory.summary.unlink(missing_ok=True)
         if not resume:
             write_text_atomically(directory.input, run_input.to_yaml())
         writer = stack.enter_context(
@@ -153,12 +155,7 @@ def _reporters(run_input: RunInput, writer: TrajectoryWriter) -> list[Reporter]:
         reporters += [ObservableReporter(name, When(every=output.every), writer) for name in DEFAULT_OBSERVABLES]
         return reporters
     for block in run_input.observables:
-        when = When(
-            every=block.every or (0 if block.log else output.every),
-            log=block.log or 0,
-            after=block.after or 0,
-            before=block.before,
-        )
+        when = When(every=block.every or 0, log=block.log or 0, after=block.after, before=block.before)
         options = {"q": block.q} if isinstance(block, StructureFactor) else {}
         reporters.append(ObservableReporter(block.name, when, writer, options))
     return reporters

@@ -197,6 +197,15 @@ def test_a_finished_run_says_so_and_nothing_is_overwritten(workplace):
     assert replaced.returncode == 0, replaced.stderr
 
 
+def test_a_run_that_was_killed_while_it_finished_is_completed_by_resume(workplace):
+    assert latticemd("run", "input.yaml", cwd=workplace).returncode == 0
+    summary = json.loads((workplace / "out/summary.json").read_text())
+    (workplace / "out/summary.json").unlink()  # it is the last thing written, so this is what such a kill leaves
+    assert latticemd("run", "input.yaml", "--resume", cwd=workplace).returncode == 0
+    assert json.loads((workplace / "out/summary.json").read_text())["digest"] == summary["digest"]
+    assert list((workplace / "out").glob("segments/*")) == []
+
+
 def test_a_diverging_run_names_the_cause_and_a_safe_step(workplace):
     done = latticemd("run", "input.yaml", "--set", "dynamics.dt=50", "--set", "dynamics.steps=5000", cwd=workplace)
     assert done.returncode == 3

@@ -31,6 +31,8 @@ for _function in (
     # Inlined by force: the loops over sites become SIMD code only when no call is left in them (13 times faster).
     register_jitable(error_model="numpy", forceinline=True)(_function)
 
+# Each sweep over blocks comes twice, with range and with prange: compiled from one function with two sets of options they
+# would share, and overwrite, one entry of numba's cache.
 _normal_pair = philox.normal_pair
 _jit = njit(error_model="numpy", cache=True, nogil=True)
 _jit_parallel = njit(error_model="numpy", cache=True, nogil=True, parallel=True)
