@@ -7,6 +7,7 @@ at (x, y) is x * Ly + y.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -41,6 +42,19 @@ class Bonds:
     i: Array
     j: Array
     vector: Array
+
+
+@dataclass(frozen=True)
+class Stencil:
+    """Where the neighbours of all sites are, without a table of sites: kernels walk along rows of the grid's last direction.
+
+    Row n of the grid, C order over all directions but the last, has its k-th neighbour in row `rows[k, n]`. `hops[k]` is
+    (basis index of the site, basis index of the neighbour, cells ahead along the row, modulo `length`).
+    """
+
+    rows: Array  # (z, rows)
+    hops: Array  # (z, 3)
+    length: int
 
 
 @dataclass(frozen=True)
@@ -156,6 +170,18 @@ class Lattice:
         table = np.ascontiguousarray(target[order].reshape(self.sites, -1).astype(np.int64))
         table.setflags(write=False)
         return table
+
+    @lru_cache(maxsize=8)  # noqa: B019
+    def stencil(self, shell: int = 1) -> Stencil:
+        """The shell-th neighbours as row shifts: O(N / last extent) memory, and sweeps that stay contiguous."""
+        *leading, length = self.shape
+        row = np.indices(leading).reshape(len(leading), math.prod(leading))
+        rows, hops = [], []
+        for a, b, offset in self.offsets(shell):
+            shifted = (row + np.array(offset[:-1], dtype=np.int64)[:, None]) % np.array(leading, dtype=np.int64)[:, None]
+            rows.append(np.ravel_multi_index(tuple(shifted), leading) if leading else np.zeros(1, dtype=np.int64))
+            hops.append((a, b, offset[-1] % length))
+        return Stencil(np.array(rows, dtype=np.int64), np.array(hops, dtype=np.int64), length)
 
     @cached_property
     def staggered(self) -> Array:

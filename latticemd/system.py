@@ -63,8 +63,7 @@ class System:
             raise Diverged(f"at step {step}: the force field failed: {error}") from error
         self.force_seconds += time.perf_counter() - started
         self.force_calls += 1
-        np.copyto(state.f, self.electrons.force)
-        model.add_classical_force(state.x, state.f)
+        model.total_force(state.x, self.electrons.force, state.f)
         if not kernels.all_finite(state.f):
             raise Diverged(f"at step {step}: force is not finite: {self._blame(state)}")
 

@@ -8,6 +8,7 @@ import pytest
 from latticemd import Lattice
 from latticemd.backends import cpu, specification
 from latticemd.backends.specification import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION
+from latticemd.lattice import UNIT_CELLS, UnitCell
 
 NOISE = (5, 3, 11, 2)
 # below one block, not a multiple of one, and large enough for the parallel version
@@ -45,14 +46,22 @@ def test_overdamped_move(shape, amplitudes):
         np.testing.assert_allclose(compiled, spec, rtol=1e-14, atol=1e-14)
 
 
-@pytest.mark.parametrize(("lattice", "components"), [((5, 4), 1), ((5, 4), 2), ((300, 250), 1)])
-def test_neighbour_sum(lattice, components):
-    table = Lattice("square", lattice).neighbours()
-    x, start = arrays((2, len(table), components), 2)
-    spec, compiled = start.copy(), start.copy()
-    specification.neighbour_sum(table, x, 0.7, -0.3, spec)
-    cpu.neighbour_sum(table, x, 0.7, -0.3, compiled)
-    np.testing.assert_allclose(compiled, spec, rtol=1e-13, atol=1e-13)
+HONEYCOMB = UnitCell(
+    vectors=((1.0, 0.0), (0.5, 3**0.5 / 2)), basis=((0.0, 0.0), (0.5, 3**-0.5 / 2)), smallest=2
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("components", [1, 2])
+@pytest.mark.parametrize(("kind", "shape"), [("square", (5, 4)), ("honeycomb", (4, 3)), ("square", (300, 250))])
+def test_neighbour_sum_without_a_table(monkeypatch, kind, shape, components):
+    monkeypatch.setitem(UNIT_CELLS, "honeycomb", HONEYCOMB)
+    lattice = Lattice(kind, shape)
+    x, base = arrays((2, lattice.sites, components), 2)
+    by_table = base + 0.7 * x - 0.3 * x[:, lattice.neighbours()].sum(axis=2)
+    for backend in (specification, cpu):
+        out = np.full_like(x, np.nan)
+        backend.neighbour_sum(lattice.stencil(), x, base, 0.7, -0.3, out)
+        np.testing.assert_allclose(out, by_table, rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -15,8 +15,10 @@ from numba.extending import register_jitable
 
 from cuda_kernels import philox
 from latticemd.backends.specification import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION, Array
+from latticemd.lattice import Stencil
 
 _BLOCK = 2048  # degrees of freedom; x, p, f and the noise of a block take 64 KiB
+_EXPONENT = np.int64(0x7FF0000000000000)
 _PARALLEL_FROM = 65536  # degrees of freedom below which waking the threads costs more than they save
 
 for _function in (
@@ -39,24 +41,27 @@ _jit_parallel = njit(error_model="numpy", cache=True, nogil=True, parallel=True)
 
 
 @_jit
-def _block_normals(key: Any, stream: Any, occurrence: Any, step: Any, replica: Any, first: int, out: Array) -> None:
-    """Normals of the degrees of freedom first, first + 1, ... of one replica; `first` is even."""
+def _add_block_normals(
+    key: Any, stream: Any, occurrence: Any, step: Any, replica: Any, first: int, keep: float, amplitude: float, out: Array
+) -> None:
+    """out <- keep out + amplitude xi for the degrees of freedom first, first + 1, ... of one replica; `first` is even."""
     pairs = out.size // 2
     half = np.uint64(first // 2)
     for j in range(pairs):
         even, odd = _normal_pair(key, stream, occurrence, step, replica, half + np.uint64(j))
-        out[2 * j] = even
-        out[2 * j + 1] = odd
+        out[2 * j] = keep * out[2 * j] + amplitude * even
+        out[2 * j + 1] = keep * out[2 * j + 1] + amplitude * odd
     if out.size % 2:
         even, _ = _normal_pair(key, stream, occurrence, step, replica, half + np.uint64(pairs))
-        out[-1] = even
+        out[-1] = keep * out[-1] + amplitude * even
 
 
 @_jit
 def _normals_of_block(block: int, per_replica: int, words: Array, out: Array) -> None:
     r, b = block // per_replica, block % per_replica
     span = out[r, b * _BLOCK : (b + 1) * _BLOCK]
-    _block_normals(words[0], words[1], words[2], words[3], words[4] + np.uint64(r), b * _BLOCK, span)
+    span[:] = 0.0
+    _add_block_normals(words[0], words[1], words[2], words[3], words[4] + np.uint64(r), b * _BLOCK, 0.0, 1.0, span)
 
 
 @_jit
@@ -88,7 +93,6 @@ def _split_block(
     start = b * _BLOCK
     xs, ps, fs = x[r, start : start + _BLOCK], p[r, start : start + _BLOCK], f[r, start : start + _BLOCK]
     n = xs.size
-    xi = np.empty(n)
     occurrence = words[2]
     given = 0.0
     for k in range(letters.size):
@@ -109,14 +113,10 @@ def _split_block(
                 ps[i] = a * ps[i] - s * xs[i]
                 xs[i] = turned
         else:
-            _block_normals(words[0], words[1], occurrence, words[3], words[4] + np.uint64(r), start, xi)
+            given -= _dot(ps, ps)
+            _add_block_normals(words[0], words[1], occurrence, words[3], words[4] + np.uint64(r), start, a, c, ps)
             occurrence += np.uint64(1)
-            for i in range(n):
-                old = ps[i]
-                new = a * old + c * xi[i]
-                ps[i] = new
-                xi[i] = new * new - old * old
-            given += _sum(xi)
+            given += _dot(ps, ps)
     heat[r, b] = 0.5 * inverse_mass * given
 
 
@@ -155,29 +155,31 @@ def _split_parallel(
 
 
 @_jit
-def _sum(values: Array) -> float:
-    """Sum in eight interleaved lanes: a fixed order that compilers can keep in one vector register."""
-    lanes = np.zeros(8)
-    whole = values.size // 8 * 8
+def _dot(a: Array, b: Array) -> float:
+    """sum a b in eight interleaved lanes: a fixed order that compilers can keep in one vector register."""
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+    whole = a.size // 8 * 8
     for i in range(0, whole, 8):
-        for lane in range(8):
-            lanes[lane] += values[i + lane]
-    total = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
-    for i in range(whole, values.size):
-        total += values[i]
+        s0 += a[i] * b[i]
+        s1 += a[i + 1] * b[i + 1]
+        s2 += a[i + 2] * b[i + 2]
+        s3 += a[i + 3] * b[i + 3]
+        s4 += a[i + 4] * b[i + 4]
+        s5 += a[i + 5] * b[i + 5]
+        s6 += a[i + 6] * b[i + 6]
+        s7 += a[i + 7] * b[i + 7]
+    total = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+    for i in range(whole, a.size):
+        total += a[i] * b[i]
     return total
 
 
 @_jit
 def _dot_rows(a: Array, b: Array, out: Array) -> None:
-    products = np.empty(_BLOCK)
     for r in range(a.shape[0]):
         total = 0.0
         for start in range(0, a.shape[1], _BLOCK):
-            n = min(_BLOCK, a.shape[1] - start)
-            for i in range(n):
-                products[i] = a[r, start + i] * b[r, start + i]
-            total += _sum(products[:n])
+            total += _dot(a[r, start : start + _BLOCK], b[r, start : start + _BLOCK])
         out[r] = total
 
 
@@ -195,15 +197,14 @@ def _overdamped_block(
     r, b = block // per_replica, block % per_replica
     start = b * _BLOCK
     xs, fs, ms = x[r, start : start + _BLOCK], f[r, start : start + _BLOCK], moved[r, start : start + _BLOCK]
-    xi = np.empty(xs.size)
     for i in range(xs.size):
         ms[i] = mobility * fs[i]
     for later in range(2):
         if amplitudes[later] != 0.0:
             step = words[3] + np.uint64(later)
-            _block_normals(words[0], words[1], words[2], step, words[4] + np.uint64(r), start, xi)
-            for i in range(xs.size):
-                ms[i] += amplitudes[later] * xi[i]
+            _add_block_normals(
+                words[0], words[1], words[2], step, words[4] + np.uint64(r), start, 1.0, amplitudes[later], ms
+            )
     for i in range(xs.size):
         xs[i] += ms[i]
 
@@ -225,41 +226,82 @@ def _overdamped_parallel(
 
 
 @_jit
-def _neighbour_sum_block(
-    block: int, per_replica: int, neighbours: Array, x: Array, own: float, theirs: float, out: Array
+def _stencil_rows(
+    block: int,
+    per_replica: int,
+    rows: Array,
+    hops: Array,
+    components: int,
+    x: Array,
+    base: Array,
+    own: float,
+    theirs: float,
+    out: Array,
 ) -> None:
     r, b = block // per_replica, block % per_replica
-    for i in range(b * _BLOCK, min((b + 1) * _BLOCK, x.shape[1])):
-        for d in range(x.shape[2]):
-            total = 0.0
-            for n in range(neighbours.shape[1]):
-                total += x[r, neighbours[i, n], d]
-            out[r, i, d] += own * x[r, i, d] + theirs * total
+    width, basis = x.shape[2], 1 + hops[:, 0].max()
+    together = max(1, _BLOCK // width)
+    for row in range(b * together, min((b + 1) * together, x.shape[1])):
+        xs, ys = x[r, row], out[r, row]
+        for i in range(width):
+            ys[i] = base[r, row, i] + own * xs[i]
+        for k in range(len(hops)):
+            xs = x[r, rows[k, row]]
+            ahead = hops[k, 2] * basis * components
+            if basis == 1:  # a row turned by `ahead` is two whole pieces, which become SIMD code
+                for i in range(width - ahead):
+                    ys[i] += theirs * xs[i + ahead]
+                for i in range(ahead):
+                    ys[width - ahead + i] += theirs * xs[i]
+            else:
+                to, start = hops[k, 0] * components, hops[k, 1] * components + ahead
+                for cell in range(0, width, basis * components):
+                    here = (cell + start) % width
+                    for d in range(components):
+                        ys[cell + to + d] += theirs * xs[here + d]
 
 
 @_jit
-def _neighbour_sum_serial(
-    blocks: int, per_replica: int, neighbours: Array, x: Array, own: float, theirs: float, out: Array
+def _stencil_serial(
+    blocks: int,
+    per_replica: int,
+    rows: Array,
+    hops: Array,
+    components: int,
+    x: Array,
+    base: Array,
+    own: float,
+    theirs: float,
+    out: Array,
 ) -> None:
     for block in range(blocks):
-        _neighbour_sum_block(block, per_replica, neighbours, x, own, theirs, out)
+        _stencil_rows(block, per_replica, rows, hops, components, x, base, own, theirs, out)
 
 
 @_jit_parallel
-def _neighbour_sum_parallel(
-    blocks: int, per_replica: int, neighbours: Array, x: Array, own: float, theirs: float, out: Array
+def _stencil_parallel(
+    blocks: int,
+    per_replica: int,
+    rows: Array,
+    hops: Array,
+    components: int,
+    x: Array,
+    base: Array,
+    own: float,
+    theirs: float,
+    out: Array,
 ) -> None:
     for block in prange(blocks):
-        _neighbour_sum_block(block, per_replica, neighbours, x, own, theirs, out)
+        _stencil_rows(block, per_replica, rows, hops, components, x, base, own, theirs, out)
 
 
 @_jit
-def _finite(values: Array) -> bool:
-    # A difference with itself is 0 for every finite number and NaN otherwise; one sum is cheaper than a test per element.
-    total = 0.0
-    for i in range(values.size):
-        total += values[i] - values[i]
-    return total == 0.0
+def _finite(bits: Array) -> bool:
+    # NaN and infinities are the doubles whose exponent bits are all set; as integers, eight are tested at a time.
+    bad = 0
+    for i in range(bits.size):
+        bad |= (bits[i] & _EXPONENT) == _EXPONENT
+    return bad == 0
 
 
 def _rows(array: Array) -> Array:
@@ -320,12 +362,25 @@ def overdamped(
     sweep(blocks, per_replica, mobility, np.array(amplitudes), rows, _rows(f), words, _rows(moved))
 
 
-def neighbour_sum(neighbours: Array, x: Array, own: float, theirs: float, out: Array) -> None:
+def neighbour_sum(stencil: Stencil, x: Array, base: Array, own: float, theirs: float, out: Array) -> None:
     """See `specification.neighbour_sum`."""
-    per_replica = -(-x.shape[1] // _BLOCK)
+    shape = (len(x), stencil.rows.shape[1], -1)
+    by_row = x.reshape(shape)
+    per_replica = -(-by_row.shape[1] // max(1, _BLOCK // by_row.shape[2]))
     parallel = x.size >= _PARALLEL_FROM and get_num_threads() > 1
-    sweep = _neighbour_sum_parallel if parallel else _neighbour_sum_serial
-    sweep(len(x) * per_replica, per_replica, neighbours, x, own, theirs, out)
+    sweep = _stencil_parallel if parallel else _stencil_serial
+    sweep(
+        len(x) * per_replica,
+        per_replica,
+        stencil.rows,
+        stencil.hops,
+        x.shape[2],
+        by_row,
+        base.reshape(shape),
+        own,
+        theirs,
+        out.reshape(shape),
+    )
 
 
 def dot(a: Array, b: Array) -> Array:
@@ -342,4 +397,4 @@ def kinetic_energy(p: Array, inverse_mass: float) -> Array:
 
 def all_finite(x: Array) -> bool:
     """See `specification.all_finite`."""
-    return bool(_finite(x.reshape(-1)))
+    return bool(_finite(x.reshape(-1).view(np.int64)))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuda_kernels.philox import normal_pair
+from latticemd.lattice import Stencil
 
 Array = NDArray[Any]
 
@@ -86,9 +87,13 @@ def overdamped(
     x += moved
 
 
-def neighbour_sum(neighbours: Array, x: Array, own: float, theirs: float, out: Array) -> None:
-    """out_i += own x_i + theirs sum_{j nn i} x_j, with `neighbours` of shape (N, z)."""
-    out += own * x + theirs * x[:, neighbours].sum(axis=2)
+def neighbour_sum(stencil: Stencil, x: Array, base: Array, own: float, theirs: float, out: Array) -> None:
+    """out_i = base_i + own x_i + theirs sum_{j nn i} x_j, with the neighbours of a periodic grid."""
+    cells = x.reshape(len(x), stencil.rows.shape[1], stencil.length, -1, x.shape[2])  # replica, row, cell, basis, component
+    total = np.zeros_like(cells)
+    for rows, (target, source, ahead) in zip(stencil.rows, stencil.hops, strict=True):
+        total[:, :, :, target] += np.roll(cells[:, rows][:, :, :, source], -ahead, axis=2)
+    out[...] = base + own * x + theirs * total.reshape(x.shape)
 
 
 def dot(a: Array, b: Array) -> Array:

@@ -68,12 +68,12 @@ class Holstein(Model):
         """k/2 sum_i Q_i^2 + kappa sum_<ij> Q_i Q_j."""
         springs = 0.5 * self.stiffness * np.einsum("rnd,rnd->r", x, x)
         around = np.zeros_like(x)
-        kernels_for(x).neighbour_sum(self.lattice.neighbours(), x, 0.0, 1.0, around)
+        kernels_for(x).neighbour_sum(self.lattice.stencil(), x, around, 0.0, 1.0, around)
         return springs + 0.5 * self.intersite * np.einsum("rnd,rnd->r", x, around)
 
-    def add_classical_force(self, x: Array, out: Array) -> None:
-        """-k Q_i - kappa sum_{j nn i} Q_j."""
-        kernels_for(x).neighbour_sum(self.lattice.neighbours(), x, -self.stiffness, -self.intersite, out)
+    def total_force(self, x: Array, electronic: Array, out: Array) -> None:
+        """Electronic force - k Q_i - kappa sum_{j nn i} Q_j."""
+        kernels_for(x).neighbour_sum(self.lattice.stencil(), x, electronic, -self.stiffness, -self.intersite, out)
 
     def inertia(self) -> float:
         """The mass m."""

@@ -85,8 +85,8 @@ class Model(ABC):
         """V(x), (R, N, D) -> (R,) [energy]."""
 
     @abstractmethod
-    def add_classical_force(self, x: Array, out: Array) -> None:
-        """Add -dV/dx to `out` (R, N, D) [energy/length]."""
+    def total_force(self, x: Array, electronic: Array, out: Array) -> None:
+        """Write `electronic` - dV/dx to `out`, all (R, N, D) [energy/length]."""
 
     @abstractmethod
     def electron_constant(self, x: Array) -> Array:
