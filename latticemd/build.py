@@ -60,14 +60,12 @@ def build_system(run: RunInput, replicas: int | None = None) -> System:
 def build_integrator(run: RunInput) -> Integrator:
     """The integrator of an input."""
     dynamics = run.dynamics
-    integrator, fixed = load_integrator(dynamics.integrator)
-    return integrator(
+    return load_integrator(dynamics.integrator)(
         dt=dynamics.dt,
         temperature=build_ramp(dynamics.temperature),
         friction=dynamics.friction,
         seed=dynamics.seed,
         first_replica=run.replicas.first,
-        **fixed,
         **dynamics.parameters,
     )
 
@@ -89,7 +87,7 @@ def build_state(run: RunInput, model: Model) -> State:
         elif initial.kind == "uniform":
             x += initial.value
     state = State.at_rest(x)
-    if initial.velocity != "zero" and load_integrator(run.dynamics.integrator)[0].momenta:
+    if initial.velocity != "zero" and build_integrator(run).momenta:
         kernels.normals(initial.seed, int(Stream.INITIAL_VELOCITIES), 0, 0, first, noise)
         if initial.velocity == "thermal":
             state.p[...] = thermal_momenta(noise, model.inertia(), build_ramp(run.dynamics.temperature)(0))

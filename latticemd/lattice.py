@@ -176,9 +176,10 @@ class Lattice:
         """The shell-th neighbours as row shifts: O(N / last extent) memory, and sweeps that stay contiguous."""
         *leading, length = self.shape
         row = np.indices(leading).reshape(len(leading), math.prod(leading))
+        extents = np.array(leading, dtype=np.int64)[:, None]
         rows, hops = [], []
         for a, b, offset in self.offsets(shell):
-            shifted = (row + np.array(offset[:-1], dtype=np.int64)[:, None]) % np.array(leading, dtype=np.int64)[:, None]
+            shifted = (row + np.array(offset[:-1], dtype=np.int64)[:, None]) % extents
             rows.append(np.ravel_multi_index(tuple(shifted), leading) if leading else np.zeros(1, dtype=np.int64))
             hops.append((a, b, offset[-1] % length))
         return Stencil(np.array(rows, dtype=np.int64), np.array(hops, dtype=np.int64), length)

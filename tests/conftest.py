@@ -9,6 +9,15 @@ from latticemd import Holstein, Lattice, Ramp, Simulation, State, System
 from latticemd.integrators import load_integrator
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave slow tests to those who ask for them, and say so."""
+    if "slow" in config.option.markexpr:
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes; run with -m slow"))
+
+
 def random_positions(model: Holstein, seed: int = 0, replicas: int = 1, width: float = 1.0) -> np.ndarray:
     """Disordered positions (R, N, D)."""
     shape = (replicas, model.lattice.sites, model.components)
@@ -39,8 +48,8 @@ def simulation(
     """A simulation with exact forces; `more` goes to the integrator."""
     from forcefields.ed import ExactDiagonalisation
 
-    cls, fixed = load_integrator(integrator)
-    made = cls(dt=dt, temperature=Ramp.constant(temperature), friction=friction, **fixed, **more)
+    cls = load_integrator(integrator)
+    made = cls(dt=dt, temperature=Ramp.constant(temperature), friction=friction, **more)
     return Simulation(System(model, ExactDiagonalisation(), len(x)), made, State.at_rest(x))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -47,6 +47,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
 class Shaken:
     """An integrator with parameters of its own."""
 
+    positive: ClassVar[tuple[str, ...]] = ()
     amplitude: float = parameter(doc="amplitude of the shaking", dimension="length", gt=0)
     rate: float = parameter(1.0, doc="rate nu of the shaking", dimension="1/time", ge=0, rampable=True)
     mode: Literal["soft", "hard"] = parameter("soft", doc="how it shakes")
@@ -75,6 +76,7 @@ def test_a_minimal_input_resolves_every_default(load: Load) -> None:
         "electronic_temperature": 0.1,
         "mu": 0.0,
         "hopping": 1.0,
+        "anisotropy": 0.0,
         "coupling": 1.5,
         "stiffness": 1.0,
         "intersite": 0.18,
@@ -161,8 +163,8 @@ def test_ramps_keep_their_kind_and_numbers(load: Load) -> None:
 
 
 def test_only_parameters_that_say_so_may_be_ramps(load: Load) -> None:
-    with pytest.raises(InputError, match=r"model\.mass: expected a number > 0 \[mass\], got a mapping"):
-        load(MINIMAL, "model.mass={kind: constant, value: 1}")
+    with pytest.raises(InputError, match=r"dynamics\.dt: expected a number > 0 \[time\], got a mapping"):
+        load(MINIMAL, "dynamics.dt={kind: constant, value: 1}")
 
 
 # Overrides
@@ -266,7 +268,7 @@ runs = st.fixed_dictionaries(
         ),
         "model": st.fixed_dictionaries(
             {"name": st.just("holstein")},
-            optional={"hopping": ramps(finite), "stiffness": ramps(positive), "mass": positive, "mu": ramps(finite)},
+            optional={"hopping": ramps(finite), "stiffness": ramps(positive), "mass": ramps(positive), "mu": ramps(finite)},
         ),
         "dynamics": st.fixed_dictionaries(
             {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from conftest import random_positions, simulation
@@ -15,7 +17,8 @@ from latticemd.integrators import load_integrator
 
 DETERMINISTIC = ["verlet", "ABA", "RBR", "BRB", "BABAB"]
 THERMAL = ["langevin", "langevin_obabo", "ABOBA", "OBRBO", "BRORB"]
-ALL = [*DETERMINISTIC, *THERMAL, "overdamped", "overdamped_lm"]
+RESCALING = ["nose_hoover", "velocity_rescaling"]
+ALL = [*DETERMINISTIC, *THERMAL, *RESCALING, "overdamped", "overdamped_lm"]
 
 
 class NoElectrons:
@@ -40,8 +43,8 @@ def oscillators(integrator, x, *, dt, temperature=0.0, friction=0.2, mass=1.0, s
     """Independent oscillators: Holstein with g = kappa = 0."""
     side = round(np.sqrt(x.shape[1]))
     model = Holstein(Lattice("square", (side, side)), coupling=0.0, intersite=0.0, mass=mass, stiffness=stiffness)
-    cls, fixed = load_integrator(integrator)
-    made = cls(dt=dt, temperature=Ramp.constant(temperature), friction=friction, **fixed, **more)
+    cls = load_integrator(integrator)
+    made = cls(dt=dt, temperature=Ramp.constant(temperature), friction=friction, **more)
     return Simulation(System(model, NoElectrons(), len(x)), made, State.at_rest(x))
 
 
@@ -100,7 +103,7 @@ def test_verlet_follows_its_own_exact_solution_for_free_oscillators():
     np.testing.assert_allclose(run.state.x, np.cos(30 * angle) * x, atol=1e-12)
 
 
-@pytest.mark.parametrize("integrator", THERMAL)
+@pytest.mark.parametrize("integrator", [*THERMAL, *RESCALING])
 def test_heat_closes_the_energy_balance_of_a_bath(integrator, small):
     """Halving dt must quarter the error of the conserved quantity, averaged over replicas (weak noise dependence)."""
     model = Holstein(small.lattice, electronic_temperature=0.5)
@@ -108,11 +111,69 @@ def test_heat_closes_the_energy_balance_of_a_bath(integrator, small):
     errors = []
     for dt in (0.04, 0.02):
         run = simulation(model, integrator, x, dt=dt, temperature=0.5, friction=0.5)
+        run.state.p[...] = random_positions(model, seed=2, replicas=4)
         start = run.frame().conserved_energy
         run.run(steps=round(2.0 / dt))
         errors.append(np.abs(run.frame().conserved_energy - start).mean())
         assert np.abs(run.state.thermostat["heat"]).min() > 20 * errors[-1]  # the bath did exchange energy
     assert errors[0] / errors[1] > 2.0
+
+
+def test_a_nose_hoover_chain_conserves_its_energy_to_the_square_of_dt_also_while_the_temperature_ramps(small):
+    model = Holstein(small.lattice, electronic_temperature=0.5)
+    ramp = Ramp.linear(0.5, 1.5, 0, 100)
+    drifts = []
+    for dt in (0.04, 0.02, 0.01):
+        run = simulation(model, "nose_hoover", random_positions(model, seed=1), dt=dt, relaxation_time=0.5)
+        run.integrator = dataclasses.replace(
+            run.integrator, temperature=Ramp(tuple((round(step * 0.04 / dt), kT) for step, kT in ramp.points))
+        )
+        run.state.p[...] = random_positions(model, seed=2)
+        start, worst = run.frame().conserved_energy[0], []
+        for n in range(1, 26):
+            run.run(steps=round(n * 0.08 / dt))
+            worst.append(run.frame().conserved_energy[0] - start)
+        drifts.append(np.sqrt(np.mean(np.square(worst))))
+    slopes = np.log2(np.array(drifts[:-1]) / np.array(drifts[1:]))
+    assert np.all((slopes > 1.8) & (slopes < 2.2)), (drifts, slopes)
+
+
+def test_a_nose_hoover_chain_runs_backwards(small):
+    """Momenta and the velocities of the chain change sign, and the way back ends at the start with the chain unwound."""
+    run = simulation(small, "nose_hoover", random_positions(small, seed=1), dt=0.05, temperature=0.3)
+    run.state.p[...] = p = random_positions(small, seed=2)
+    run.run(steps=30)
+    assert np.abs(run.state.thermostat["chain_position"]).min() > 1e-3
+    for moving in (run.state.p, run.state.thermostat["chain_velocity"]):
+        moving *= -1.0
+    run.run(steps=60)
+    assert np.abs(run.state.x - random_positions(small, seed=1)).max() <= 1e-10
+    assert np.abs(run.state.p + p).max() <= 1e-10
+    assert np.abs(run.state.thermostat["chain_velocity"]).max() <= 1e-10
+    assert np.abs(run.state.thermostat["chain_position"]).max() <= 1e-10
+
+
+def test_velocity_rescaling_relaxes_the_kinetic_energy_at_exactly_its_rate():
+    # Free particles, 400 replicas: <K>(t) = K_eq + (K_0 - K_eq) exp(-t/tau) at any dt, and at late times the variance of a
+    # gamma distribution with N_f/2 degrees, (kT)^2 N_f/2.
+    x = np.zeros((400, 16, 1))
+    run = oscillators("velocity_rescaling", x, dt=0.5, temperature=0.4, stiffness=1e-12, relaxation_time=2.0, seed=3)
+    run.state.p[...] = 2.0
+    run.run(steps=4)
+    mean, at_rest, start = run.frame().kinetic_energy.mean(), 16 * 0.2, 32.0
+    assert mean == pytest.approx(at_rest + (start - at_rest) * np.exp(-1.0), abs=4 * np.sqrt(2 * start * 0.4 / 400))
+    run.run(steps=60)
+    kinetic = run.frame().kinetic_energy
+    assert kinetic.mean() == pytest.approx(at_rest, abs=4 * np.sqrt(8 * 0.16 / 400))
+    assert kinetic.var() == pytest.approx(8 * 0.16, rel=4 * np.sqrt(2 / 400 * (1 + 3 / 8)))
+
+
+def test_velocity_rescaling_without_temperature_cools_at_its_rate_and_leaves_rest_alone():
+    x = np.zeros((2, 16, 1))
+    run = oscillators("velocity_rescaling", x, dt=0.5, temperature=0.0, stiffness=1e-99, relaxation_time=2.0)
+    run.state.p[0] = 1.0
+    run.run(steps=8)
+    np.testing.assert_allclose(run.frame().kinetic_energy, [8.0 * np.exp(-2.0), 0.0], rtol=1e-12)
 
 
 def test_heat_closes_the_energy_balance_of_overdamped_motion(small):
@@ -221,9 +282,9 @@ def test_every_valid_word_closes_its_energy_balance_and_every_other_is_refused(w
 
 def test_a_temperature_ramp_is_followed():
     x = np.zeros((1, 2500, 1))
-    cls, fixed = load_integrator("langevin")
+    cls = load_integrator("langevin")
     model = Holstein(Lattice("square", (50, 50)), coupling=0.0, intersite=0.0)
-    made = cls(dt=0.2, temperature=Ramp.linear(0.0, 2.0, 0, 400), friction=5.0, **fixed)
+    made = cls(dt=0.2, temperature=Ramp.linear(0.0, 2.0, 0, 400), friction=5.0)
     run = Simulation(System(model, NoElectrons()), made, State.at_rest(x))
     run.run(steps=400)
     assert (run.state.p**2).mean() == pytest.approx(2.0, rel=0.15)

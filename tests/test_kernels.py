@@ -64,6 +64,26 @@ def test_neighbour_sum_without_a_table(monkeypatch, kind, shape, components):
         np.testing.assert_allclose(out, by_table, rtol=1e-13, atol=1e-13)
 
 
+@pytest.mark.parametrize("links", [1, 2, 5])
+def test_nose_hoover_chains(links):
+    results = []
+    for backend in (specification, cpu):
+        velocity, position = (array[:, :, 0] for array in arrays((3, links, 1), 2))
+        velocity, position = velocity.copy(), position.copy()
+        factor, gained = backend.nose_hoover(velocity, position, np.array([0.5, 1.0, 2.0]), 48, 0.7, 0.05)
+        results.append((velocity, position, factor, gained))
+    for spec, compiled in zip(*results, strict=True):
+        np.testing.assert_allclose(compiled, spec, rtol=1e-13, atol=1e-13)
+
+
+def test_resampled_kinetic_energies():
+    ratio = np.array([0.0, 1e-3, 0.05, 1.0])
+    for step in range(20):
+        noise = (5, 5, 1, step, 2)
+        spec = specification.resampling(noise, 16, 0.9, ratio)
+        np.testing.assert_allclose(cpu.resampling(noise, 16, 0.9, ratio), spec, rtol=1e-14)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_reductions(shape):
     a, b = arrays(shape, 2)

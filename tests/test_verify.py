@@ -132,5 +132,5 @@ def test_a_changed_copy_of_an_integrator_has_its_own_coefficients(load):
     fresh = simulation(model, "verlet", x, dt=0.05)
     fresh.run(steps=1)
     assert changed.state.digest() == fresh.state.digest()
-    cls, fixed = load_integrator("BAOAB")
-    assert dataclasses.replace(cls(dt=0.1, temperature=Ramp.constant(1.0), **fixed), dt=0.2).dt == 0.2
+    cls = load_integrator("BAOAB")
+    assert dataclasses.replace(cls(dt=0.1, temperature=Ramp.constant(1.0)), dt=0.2).dt == 0.2

@@ -33,8 +33,8 @@ def main() -> None:
     for seed in range(arguments.seeds):
         x = np.empty((1, model.lattice.sites, 1))
         kernels_for(x).normals(seed, int(Stream.INITIAL_POSITIONS), 0, 0, 0, x)
-        integrator_class, fixed = load_integrator("overdamped")
-        integrator = integrator_class(dt=0.1, temperature=Ramp.constant(0.1), friction=0.2, seed=seed, **fixed)
+        integrator_class = load_integrator("overdamped")
+        integrator = integrator_class(dt=0.1, temperature=Ramp.constant(0.1), friction=0.2, seed=seed)
         simulation = Simulation(System(model, ExactDiagonalisation()), integrator, State.at_rest(x))
         for k, step in enumerate(moments):
             simulation.run(steps=step)

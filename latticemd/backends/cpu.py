@@ -13,7 +13,7 @@ import numpy as np
 from numba import get_num_threads, njit, prange
 from numba.extending import register_jitable
 
-from cuda_kernels import philox
+from cuda_kernels import philox, thermostats
 from latticemd.backends.specification import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION, Array
 from latticemd.lattice import Stencil
 
@@ -33,16 +33,29 @@ for _function in (
     # Inlined by force: the loops over sites become SIMD code only when no call is left in them (13 times faster).
     register_jitable(error_model="numpy", forceinline=True)(_function)
 
+for _whole in (thermostats.chain_factor, thermostats.chain_energy, thermostats.resampling_factor):
+    register_jitable(error_model="numpy")(_whole)
+
 # Each sweep over blocks comes twice, with range and with prange: compiled from one function with two sets of options they
 # would share, and overwrite, one entry of numba's cache.
 _normal_pair = philox.normal_pair
+_chain_factor, _chain_energy = thermostats.chain_factor, thermostats.chain_energy
+_resampling_factor = thermostats.resampling_factor
 _jit = njit(error_model="numpy", cache=True, nogil=True)
 _jit_parallel = njit(error_model="numpy", cache=True, nogil=True, parallel=True)
 
 
 @_jit
 def _add_block_normals(
-    key: Any, stream: Any, occurrence: Any, step: Any, replica: Any, first: int, keep: float, amplitude: float, out: Array
+    key: Any,
+    stream: Any,
+    occurrence: Any,
+    step: Any,
+    replica: Any,
+    first: int,
+    keep: float,
+    amplitude: float,
+    out: Array,
 ) -> None:
     """out <- keep out + amplitude xi for the degrees of freedom first, first + 1, ... of one replica; `first` is even."""
     pairs = out.size // 2
@@ -296,6 +309,31 @@ def _stencil_parallel(
 
 
 @_jit
+def _nose_hoover(
+    velocity: Array,
+    position: Array,
+    ratio: Array,
+    degrees: float,
+    tau: float,
+    time: float,
+    factor: Array,
+    gained: Array,
+) -> None:
+    for r in range(ratio.size):
+        before = _chain_energy(velocity[r], position[r], degrees, tau)
+        factor[r] = _chain_factor(velocity[r], position[r], ratio[r], degrees, tau, time)
+        gained[r] = _chain_energy(velocity[r], position[r], degrees, tau) - before
+
+
+@_jit
+def _resampling(words: Array, degrees: float, keep: float, ratio: Array, factor: Array) -> None:
+    for r in range(ratio.size):
+        factor[r] = _resampling_factor(
+            words[0], words[1], words[2], words[3], words[4] + np.uint64(r), degrees, keep, ratio[r]
+        )
+
+
+@_jit
 def _finite(bits: Array) -> bool:
     # NaN and infinities are the doubles whose exponent bits are all set; as integers, eight are tested at a time.
     bad = 0
@@ -381,6 +419,22 @@ def neighbour_sum(stencil: Stencil, x: Array, base: Array, own: float, theirs: f
         theirs,
         out.reshape(shape),
     )
+
+
+def nose_hoover(
+    velocity: Array, position: Array, ratio: Array, degrees: int, tau: float, time: float
+) -> tuple[Array, Array]:
+    """See `specification.nose_hoover`."""
+    factor, gained = np.empty(len(ratio)), np.empty(len(ratio))
+    _nose_hoover(velocity, position, ratio, float(degrees), tau, time, factor, gained)
+    return factor, gained
+
+
+def resampling(noise: tuple[int, int, int, int, int], degrees: int, keep: float, ratio: Array) -> Array:
+    """See `specification.resampling`."""
+    factor = np.empty(len(ratio))
+    _resampling(_words(*noise), float(degrees), keep, ratio, factor)
+    return factor
 
 
 def dot(a: Array, b: Array) -> Array:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cuda_kernels import thermostats
 from cuda_kernels.philox import normal_pair
 from latticemd.lattice import Stencil
 
@@ -89,11 +90,36 @@ def overdamped(
 
 def neighbour_sum(stencil: Stencil, x: Array, base: Array, own: float, theirs: float, out: Array) -> None:
     """out_i = base_i + own x_i + theirs sum_{j nn i} x_j, with the neighbours of a periodic grid."""
-    cells = x.reshape(len(x), stencil.rows.shape[1], stencil.length, -1, x.shape[2])  # replica, row, cell, basis, component
+    # (replica, row, cell, basis, component)
+    cells = x.reshape(len(x), stencil.rows.shape[1], stencil.length, -1, x.shape[2])
     total = np.zeros_like(cells)
     for rows, (target, source, ahead) in zip(stencil.rows, stencil.hops, strict=True):
         total[:, :, :, target] += np.roll(cells[:, rows][:, :, :, source], -ahead, axis=2)
     out[...] = base + own * x + theirs * total.reshape(x.shape)
+
+
+def nose_hoover(
+    velocity: Array, position: Array, ratio: Array, degrees: int, tau: float, time: float
+) -> tuple[Array, Array]:
+    """Let the chains (R, M) act for `time` at 2K/(N_f kT) = ratio (R,): factors of the momenta and energies over kT gained."""
+    factor, gained = np.empty(len(ratio)), np.empty(len(ratio))
+    for r in range(len(ratio)):
+        before = thermostats.chain_energy(velocity[r], position[r], degrees, tau)
+        factor[r] = thermostats.chain_factor(velocity[r], position[r], ratio[r], degrees, tau, time)
+        gained[r] = thermostats.chain_energy(velocity[r], position[r], degrees, tau) - before
+    return factor, gained
+
+
+def resampling(noise: tuple[int, int, int, int, int], degrees: int, keep: float, ratio: Array) -> Array:
+    """Factors of the momenta for stochastic velocity rescaling at kT/2K = ratio (R,).
+
+    `noise` is (key, stream, occurrence, step, first replica).
+    """
+    key, stream, occurrence, step, first = (np.uint64(word) for word in noise)
+    return np.array([
+        thermostats.resampling_factor(key, stream, occurrence, step, first + np.uint64(r), degrees, keep, ratio[r])
+        for r in range(len(ratio))
+    ])  # fmt: skip
 
 
 def dot(a: Array, b: Array) -> Array:

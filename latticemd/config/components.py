@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 from pydantic import Field, create_model, model_validator
 
 from latticemd.config.messages import refuse, unknown_word
-from latticemd.config.ramp_input import Rampable, RampBlock
+from latticemd.config.ramp_input import Rampable, RampBlock, values_of
 from latticemd.config.section import Chosen, Section
 from latticemd.config.values import FLAG, SEED, STEP, Choice, Expect, Integer, Real, Text, described
 from latticemd.errors import InputError
@@ -92,10 +92,13 @@ class DynamicsInput(Component):
         return {*DynamicsInput.model_fields, "word"}
 
     @model_validator(mode="after")
-    def overdamped_needs_friction(self) -> Self:
-        """The overdamped mobility is 1/friction."""
-        if self.integrator.startswith("overdamped") and self.friction == 0:
-            refuse("expected a number > 0 [1/time] for overdamped motion, got 0", "friction")
+    def not_zero(self) -> Self:
+        """What the integrator divides by never vanishes."""
+        known = self.integrator in plugin_names("integrator")
+        for key in load_plugin("integrator", self.integrator).positive if known else ():
+            if min(values_of(getattr(self, key))) == 0:
+                dimension = "energy" if key == "temperature" else "1/time"
+                refuse(f"expected a number > 0 [{dimension}] for {self.integrator}, got 0", key)
         return self
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
 
 from latticemd.errors import InputError
+from latticemd.integrators.integrator import Integrator
 from latticemd.integrators.splitting import Splitting, check_word
 from latticemd.plugins import load_plugin
 
@@ -14,15 +16,16 @@ def is_word(name: str) -> bool:
     return bool(name) and set(name) <= set("ABOR")
 
 
-def load_integrator(name: str) -> tuple[Any, dict[str, Any]]:
-    """The integrator class for a name or splitting word, and the arguments that the name itself fixes.
+def load_integrator(name: str) -> Callable[..., Integrator]:
+    """What makes the integrator of this name or splitting word from its settings (dt, temperature, friction, ...).
 
     Raises InputError for unknown names and invalid words.
     """
     if is_word(name):
         check_word(name)
-        return Splitting, {"word": name}
+        return functools.partial(Splitting, word=name)
     try:
-        return load_plugin("integrator", name), {}
+        integrator: Callable[..., Integrator] = load_plugin("integrator", name)
     except InputError as error:
         raise InputError(f"{error}, or a word over A, B, O, R such as BAOAB") from error
+    return integrator

@@ -35,6 +35,7 @@ class Integrator(ABC):
 
     momenta: ClassVar[bool] = True  # whether p moves, so that kinetic energy means something
     forces_current: ClassVar[bool] = True  # whether state.f belongs to state.x after a step
+    positive: ClassVar[tuple[str, ...]] = ()  # settings that must not be zero, beside dt
 
     def thermostat_variables(self, replicas: int) -> dict[str, Array]:
         """Initial variables of the bath; `heat` (R,) [energy] is what it has given to the system so far."""
@@ -44,9 +45,23 @@ class Integrator(ABC):
     def step(self, state: State, system: System) -> None:
         """Advance `state` by dt, including state.step and the bath's variables."""
 
+    def isolated(self, dt: float) -> Integrator | None:
+        """The same motion with step `dt` and without a bath, which conserves energy; None if there is no such motion."""
+        return None
+
+    @property
+    def order(self) -> int:
+        """Order in dt of the error of the conserved energy."""
+        return 2
+
+    @property
+    def reversible(self) -> bool:
+        """Whether the isolated motion leads back when momenta are flipped."""
+        return True
+
     def kinetic_energy(self, state: State, system: System) -> Array:
         """sum p^2/2m, (R,) [energy]."""
-        energy: Array = kernels_for(state.p).kinetic_energy(state.p, 1.0 / system.model.inertia())
+        energy: Array = kernels_for(state.p).kinetic_energy(state.p, 1.0 / system.model_at(state.step).inertia())
         return energy
 
     def conserved_energy(self, state: State, system: System) -> Array:

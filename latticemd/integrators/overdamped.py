@@ -29,6 +29,7 @@ class EulerMaruyama(Integrator):
     """
 
     momenta: ClassVar[bool] = False
+    positive: ClassVar[tuple[str, ...]] = ("friction",)  # the mobility is its inverse
     _shares: ClassVar[tuple[float, float]] = (1.0, 0.0)  # of the noise of this step and of the next
     _moved: dict[str, Array] = field(init=False, default_factory=dict, repr=False, compare=False)
 

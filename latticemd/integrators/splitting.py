@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +13,8 @@ import numpy as np
 from latticemd.backends import kernels_for
 from latticemd.backends.specification import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION
 from latticemd.errors import InputError
-from latticemd.integrators.integrator import Array, Integrator
+from latticemd.integrators.integrator import COLD, Array, Integrator
+from latticemd.models.model import Model
 from latticemd.rng import Stream
 from latticemd.state import State
 from latticemd.system import System
@@ -75,9 +77,10 @@ class Splitting(Integrator):
         """Apply the word once."""
         kernels = kernels_for(state.x)
         noise = (self.seed, int(Stream.THERMOSTAT), state.step, self.first_replica)
-        inverse_mass = 1.0 / system.model.inertia()
+        model = system.model_at(state.step)
+        inverse_mass = 1.0 / model.inertia()
         drawn = 0
-        for letters, coefficients, arrived in self._plan(system, state.step):
+        for letters, coefficients, arrived in self._plan(model, state.step):
             drawn += kernels.split(
                 letters, coefficients, state.x, state.p, state.f, noise, drawn, inverse_mass, state.thermostat["heat"]
             )
@@ -85,9 +88,23 @@ class Splitting(Integrator):
                 system.update_forces(state, state.step + arrived)
         state.step += 1
 
-    def _plan(self, system: System, step: int) -> list[tuple[Array, Array, int | None]]:
+    def isolated(self, dt: float) -> Integrator:
+        """The word with friction and temperature zero, under which O does nothing."""
+        return dataclasses.replace(self, dt=dt, temperature=COLD, friction=0.0)
+
+    @property
+    def order(self) -> int:
+        """2 for palindromes, else 1; O counts only where it changes the conserved energy, which it does not."""
+        return 2 if self.reversible else 1
+
+    @property
+    def reversible(self) -> bool:
+        """Whether the word without O reads the same backwards."""
+        moves = self.word.replace("O", "")
+        return moves == moves[::-1]
+
+    def _plan(self, model: Model, step: int) -> list[tuple[Array, Array, int | None]]:
         """Per string: letter codes, coefficients at this step, and whether a force at this step (0) or the next (1) follows."""
-        model = system.model_at(step)
         settings = (self.temperature(step), model.harmonic_stiffness(), model.inertia())
         if settings not in self._plans:
             self._plans.clear()  # protocols rarely return to an earlier value

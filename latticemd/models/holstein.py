@@ -25,11 +25,15 @@ class Holstein(Model):
     symbol  parameter        dimension            default
     ======  ===============  ===================  =======
     t       hopping          energy               1
+    a       anisotropy       1                    0
     g       coupling         energy/length        1.5
     k       stiffness        energy/length^2      1
     kappa   intersite        energy/length^2      0.18
     m       mass             mass                 1
     ======  ===============  ===================  =======
+
+    The hopping along a bond at the angle theta to the x axis is t (1 + a cos 2 theta): t (1 + a) along x and t (1 - a)
+    along y on a square lattice.
 
     On bipartite lattices at mu = 0 or filling 1/2 the particle-hole map Q -> -Q, n -> 1 - n takes F to -F.
     For distortions that modulate the hopping instead, SSH is the model of choice.
@@ -38,18 +42,21 @@ class Holstein(Model):
     """
 
     hopping: float = parameter(1.0, doc="nearest-neighbour hopping t", dimension="energy", rampable=True)
+    anisotropy: float = parameter(0.0, doc="anisotropy a of the hopping, t (1 +- a) along x and y", rampable=True)
     coupling: float = parameter(1.5, doc="electron-lattice coupling g", dimension="energy/length", rampable=True)
     stiffness: float = parameter(1.0, doc="spring constant k", dimension="energy/length^2", gt=0, rampable=True)
     intersite: float = parameter(0.18, doc="coupling kappa of neighbours", dimension="energy/length^2", rampable=True)
-    mass: float = parameter(1.0, doc="mass m of a displacement", dimension="mass", gt=0)
+    mass: float = parameter(1.0, doc="mass m of a displacement", dimension="mass", gt=0, rampable=True)
 
     components: ClassVar[int] = 1
     symbol: ClassVar[str] = "Q"
 
     def hops(self) -> Hops:
-        """-t on every nearest-neighbour bond."""
+        """-t (1 + a cos 2 theta) on every nearest-neighbour bond."""
         bonds = self.lattice.bonds()
-        return Hops(bonds.i, bonds.j, np.full(len(bonds.i), -self.hopping))
+        along = bonds.vector**2 / (bonds.vector**2).sum(axis=1, keepdims=True)
+        cos_twice = along[:, 0] - (along[:, 1] if self.lattice.dimensions > 1 else 0.0)
+        return Hops(bonds.i, bonds.j, -self.hopping * (1.0 + self.anisotropy * cos_twice))
 
     def onsite(self, x: Array) -> Array:
         """-g Q_i."""

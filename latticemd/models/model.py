@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latticemd.errors import InputError
-from latticemd.lattice import Lattice
+from latticemd.lattice import Lattice, Symmetry
 from latticemd.parameters import parameter
 
 Array = NDArray[Any]
@@ -59,7 +60,9 @@ class Model(ABC):
     mu: float | None = parameter(
         None, doc="chemical potential (grand canonical, the default: 0)", dimension="energy", rampable=True
     )
-    filling: float | None = parameter(None, doc="electrons per orbital (canonical); excludes mu", gt=0, lt=1)
+    filling: float | None = parameter(
+        None, doc="electrons per orbital (canonical); excludes mu", gt=0, lt=1, rampable=True
+    )
 
     components: ClassVar[int]  # D, classical variables per site
     orbitals: ClassVar[int] = 1
@@ -116,6 +119,16 @@ class Model(ABC):
         """Local order parameter (R, N) from the density: the staggered charge phi_i = (n_i - 1/2) (-1)^(x+y)."""
         return (density - 0.5) * self.lattice.staggered
 
+    def symmetries(self, translations: bool = True) -> Iterator[Symmetry]:
+        """The operations of the lattice that keep the hopping; with `translations` False, those about the origin only."""
+        hops, sites = self.hops(), self.lattice.sites
+        before = _canonical(hops.i, hops.j, hops.amplitude, sites)
+        for operation in self.lattice.symmetries(translations):
+            image = operation.permutation
+            after = _canonical(image[hops.i], image[hops.j], hops.amplitude, sites)
+            if all(np.allclose(a, b, rtol=1e-12, atol=1e-14) for a, b in zip(before, after, strict=True)):
+                yield operation
+
     def internal_symmetries(self) -> list[Internal]:
         """Symmetries beside the space group that hold exactly for these parameters."""
         return []
@@ -127,3 +140,11 @@ class Model(ABC):
         first = 2 if x.shape[2] == 1 else 0
         shown[..., first : first + x.shape[2]] += x
         return shown
+
+
+def _canonical(i: Array, j: Array, amplitude: Array, sites: int) -> tuple[Array, Array]:
+    """Hops in an order, and a direction, that depend on their sites alone: (key of the pair, amplitude)."""
+    key = np.minimum(i, j) * sites + np.maximum(i, j)
+    forwards = np.where(i <= j, amplitude, np.conj(amplitude))
+    order = np.argsort(key, kind="stable")
+    return key[order], forwards[order]

@@ -44,8 +44,8 @@ def main() -> int:
     model = Holstein(Lattice("square", (arguments.side, arguments.side)))
     x = np.random.default_rng(0).normal(size=(1, model.lattice.sites, 1))
     system = System(model, ExactDiagonalisation())
-    integrator_class, fixed = load_integrator(arguments.integrator)
-    integrator = integrator_class(dt=0.1, temperature=Ramp.constant(0.1), friction=0.2, seed=7, **fixed)
+    integrator_class = load_integrator(arguments.integrator)
+    integrator = integrator_class(dt=0.1, temperature=Ramp.constant(0.1), friction=0.2, seed=7)
     simulation = Simulation(system, integrator, State.at_rest(x))
     simulation.run(steps=2)
 
