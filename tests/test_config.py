@@ -268,7 +268,12 @@ runs = st.fixed_dictionaries(
         ),
         "model": st.fixed_dictionaries(
             {"name": st.just("holstein")},
-            optional={"hopping": ramps(finite), "stiffness": ramps(positive), "mass": ramps(positive), "mu": ramps(finite)},
+            optional={
+                "hopping": ramps(finite),
+                "stiffness": ramps(positive),
+                "mass": ramps(positive),
+                "mu": ramps(finite),
+            },
         ),
         "dynamics": st.fixed_dictionaries(
             {

@@ -239,6 +239,12 @@ def _overdamped_parallel(
 
 
 @_jit
+def _add_scaled(factor: float, a: Array, out: Array) -> None:
+    for i in range(a.size):
+        out[i] += factor * a[i]
+
+
+@_jit
 def _stencil_rows(
     block: int,
     per_replica: int,
@@ -255,17 +261,17 @@ def _stencil_rows(
     width, basis = x.shape[2], 1 + hops[:, 0].max()
     together = max(1, _BLOCK // width)
     for row in range(b * together, min((b + 1) * together, x.shape[1])):
-        xs, ys = x[r, row], out[r, row]
+        xs, ys, bs = x[r, row], out[r, row], base[r, row]
         for i in range(width):
-            ys[i] = base[r, row, i] + own * xs[i]
+            ys[i] = bs[i] + own * xs[i]
         for k in range(len(hops)):
             xs = x[r, rows[k, row]]
             ahead = hops[k, 2] * basis * components
-            if basis == 1:  # a row turned by `ahead` is two whole pieces, which become SIMD code
-                for i in range(width - ahead):
-                    ys[i] += theirs * xs[i + ahead]
-                for i in range(ahead):
-                    ys[width - ahead + i] += theirs * xs[i]
+            if (
+                basis == 1
+            ):  # a row turned by `ahead` is two whole pieces; slices, because sums of indices are not SIMD code
+                _add_scaled(theirs, xs[ahead:], ys)
+                _add_scaled(theirs, xs[:ahead], ys[width - ahead :])
             else:
                 to, start = hops[k, 0] * components, hops[k, 1] * components + ahead
                 for cell in range(0, width, basis * components):
