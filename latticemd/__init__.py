@@ -10,7 +10,10 @@ A table of contents; each name is imported from the module that owns it when it 
 `System`       model x force field x backend: total forces at a step
 `Simulation`   steps a `State` with an integrator and serves the reporters
 `Ramp`         a number that is a pure function of the step
+`When`         a schedule, a pure function of the step too
 =============  =====================================================================================
+
+`load_simulation` builds a simulation from an input file, `load_integrator` finds an integrator by its name or word.
 """
 
 from __future__ import annotations
@@ -30,6 +33,9 @@ _HOMES = {
     "State": "latticemd.state",
     "System": "latticemd.system",
     "Simulation": "latticemd.simulation",
+    "load_simulation": "latticemd.build",
+    "load_integrator": "latticemd.integrators",
+    "When": "latticemd.schedules",
     "Ramp": "latticemd.ramps",
     "load_plugin": "latticemd.plugins",
 }

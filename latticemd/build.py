@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from latticemd.backends import kernels_for
-from latticemd.config import RunInput
+from latticemd.config import RunInput, load_input
 from latticemd.errors import InputError
 from latticemd.forcefield import ForceField
 from latticemd.integrators import Integrator, load_integrator
@@ -17,9 +17,19 @@ from latticemd.models.model import Model
 from latticemd.plugins import load_plugin
 from latticemd.ramps import Ramp
 from latticemd.rng import Stream
-from latticemd.simulation import thermal_momenta
+from latticemd.simulation import Simulation, thermal_momenta
 from latticemd.state import Array, State
 from latticemd.system import System
+
+
+def load_simulation(path: str | Path, *settings: str) -> Simulation:
+    """The simulation an input file describes, at step 0, in memory only; `settings` change keys: "dynamics.dt=0.05".
+
+    Writes no files; add reporters to look at it while it runs. Raises InputError where `latticemd run` would.
+    """
+    run = load_input(Path(path), settings)
+    system = build_system(run)
+    return Simulation(system, build_integrator(run), build_state(run, system.model))
 
 
 def build_ramp(value: Any) -> Ramp:

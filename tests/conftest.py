@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+# Matrices in tests are small, and LAPACK's threads wait for one another as soon as another process takes a core. Set before
+# NumPy loads, so that it also holds in the processes tests start.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 

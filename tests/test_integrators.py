@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -262,6 +263,18 @@ def test_words_pay_only_for_the_forces_they_need(word, calls, small):
     before = run.system.force_calls
     run.run(steps=10)
     assert run.system.force_calls - before == 10 * calls
+
+
+@pytest.mark.parametrize("integrator", ["langevin", "ABOBA", "verlet", "overdamped_lm", *RESCALING])
+def test_a_step_allocates_nothing_of_the_size_of_the_lattice(integrator):
+    x = np.random.default_rng(0).normal(size=(2, 128 * 128, 1))
+    run = oscillators(integrator, x, dt=0.1, temperature=0.3)
+    run.run(steps=2)  # buffers are made and kernels are loaded
+    tracemalloc.start()
+    run.run(steps=12)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < x[0].nbytes / 4
 
 
 @given(st.text("ABOR", min_size=1, max_size=6))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
+from conftest import forces_and_energy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latticemd import Holstein, Lattice, Ramp, System
+from forcefields.ed import ExactDiagonalisation
+from latticemd import Holstein, Lattice, Ramp, Simulation, State, System, When, load_integrator
 from latticemd.errors import InputError
-from latticemd.schedules import When
 
 
 @given(st.floats(-5, 5), st.floats(-5, 5), st.integers(0, 1000), st.integers(1, 1000), st.integers(0, 3000))
@@ -35,8 +37,6 @@ def test_piecewise_and_constant_ramps():
 
 
 def test_a_ramped_parameter_changes_the_model_at_its_step():
-    from forcefields.ed import ExactDiagonalisation
-
     system = System(
         Holstein(Lattice("square", (3, 3))), ExactDiagonalisation(), 1, {"coupling": Ramp.linear(1.0, 2.0, 0, 10)}
     )
@@ -60,3 +60,57 @@ def test_a_schedule_needs_exactly_one_rhythm():
     for arguments in ({}, {"every": 2, "log": 3}):
         with pytest.raises(ValueError, match="either"):
             When(**arguments)
+
+
+@pytest.mark.parametrize(("name", "first", "last"), [
+    ("mass", 1.0, 3.0), ("anisotropy", 0.0, 0.5), ("hopping", 1.0, 0.5), ("coupling", 1.0, 2.0), ("filling", 0.3, 0.6),
+    ("stiffness", 1.0, 2.0), ("intersite", 0.0, 0.2), ("electronic_temperature", 0.1, 1.0), ("mu", 0.0, 0.5),
+])  # fmt: skip
+def test_every_number_of_a_model_can_ramp_and_is_followed(name, first, last):
+    """A run whose ramp has ended moves as one without a ramp does: nothing of the earlier values is kept anywhere."""
+    lattice, x = Lattice("square", (4, 4)), np.random.default_rng(0).normal(size=(1, 16, 1))
+    settings = {} if name == "mu" else {name: first}
+    ramped = System(Holstein(lattice, **settings), ExactDiagonalisation(), ramps={name: Ramp.linear(first, last, 0, 5)})
+    steady = System(Holstein(lattice, **{name: last}), ExactDiagonalisation())
+    langevin = load_integrator("langevin")(dt=0.1, temperature=0.2)
+    one = Simulation(ramped, langevin, State.at_rest(x))
+    one.run(steps=5)
+    other = Simulation(steady, langevin, one.state.copy())
+    # The ramp was felt on the way, ...
+    never = Simulation(steady, langevin, State.at_rest(x))
+    never.run(steps=5)
+    assert never.state.digest() != one.state.digest()
+    # ... and is over now.
+    for run in (one, other):
+        run.run(steps=10)
+    assert one.state.digest() == other.state.digest()
+    assert one.frame().kinetic_energy[0] == pytest.approx(
+        (one.state.p**2).sum() / (2 * (last if name == "mass" else 1.0)), rel=1e-14
+    )
+
+
+def test_anisotropic_hopping_keeps_the_symmetries_it_has():
+    """t (1 + a) along x, t (1 - a) along y: the fourfold rotations and diagonal reflections go, the rest stays."""
+    lattice = Lattice("square", (4, 4))
+    model = Holstein(lattice, anisotropy=0.3)
+    hops = model.hops()
+    along_x = np.abs(lattice.bonds().vector[:, 0]) == 1
+    assert np.allclose(hops.amplitude[along_x], -1.3)
+    assert np.allclose(hops.amplitude[~along_x], -0.7)
+    operations = list(model.symmetries(translations=False))
+    assert len(operations) == 4
+    assert len(list(Holstein(lattice).symmetries(translations=False))) == 8
+    assert len(list(model.symmetries())) == 4 * 16
+    x = np.random.default_rng(1).normal(size=(1, 16, 1))
+    forces, _ = forces_and_energy(model, x)
+    broken = 0
+    for operation in lattice.symmetries(translations=False):
+        image = np.empty_like(x)
+        image[:, operation.permutation] = x
+        error = np.abs(forces_and_energy(model, image)[0][:, operation.permutation] - forces).max()
+        if any(np.array_equal(operation.rotation, kept.rotation) for kept in operations):
+            assert error <= 1e-12
+        else:
+            assert error > 1e-3
+            broken += 1
+    assert broken == 4

@@ -14,6 +14,8 @@ import h5py
 import numpy as np
 import pytest
 
+from latticemd.plugins import plugin_names
+
 INPUTS = Path(__file__).parent.parent / "inputs"
 
 QUENCH = """\
@@ -85,15 +87,16 @@ def test_a_run_leaves_what_it_promises(workplace):
     assert json.loads((workplace / "again/summary.json").read_text())["digest"] == summary["digest"]
 
 
-CASES = [
-    ["overdamped", 1, "mu=0.0"],
-    ["overdamped_lm", 2, "mu=0.0"],
-    ["langevin", 1, "filling=0.4"],
-    ["langevin_obabo", 2, "mu=0.0"],
-    ["verlet", 1, "mu=0.0"],
-    ["ABOBA", 2, "mu=0.0"],
-    ["OBRBO", 1, "coupling={kind: linear, from: 1.0, to: 2.0, start: 2, end: 9}"],
+RAMPS = [
+    "coupling={kind: linear, from: 1.0, to: 2.0, start: 2, end: 9}",
+    "mass={kind: exponential, from: 1.0, to: 2.0, start: 3, time_constant: 4}",
+    "anisotropy={kind: piecewise, points: [[0, 0.0], [6, 0.3], [9, 0.1]]}",
 ]
+INTEGRATORS = sorted([*plugin_names("integrator"), "ABOBA", "OBRBO", "BRB", "OBAB"])
+CASES = [
+    *((integrator, replicas, model) for integrator in INTEGRATORS for replicas, model in ((1, "mu=0.0"), (3, "filling=0.4"))),
+    *((integrator, 2, ramp) for integrator in ("langevin", "overdamped", "nose_hoover") for ramp in RAMPS),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("integrator", "replicas", "model"), CASES)

@@ -22,8 +22,9 @@ COLD = Ramp.constant(0.0)
 class Integrator(ABC):
     """Advances a State by one time step `dt` [time] under a System's forces.
 
-    `temperature` is the bath's kT [energy], `friction` gamma [1/time; mass/time in overdamped motion], `seed` the key of
-    its noise, `first_replica` the number of the first replica, so that a replica has its own noise in any batch.
+    `temperature` is the bath's kT [energy], a ramp or a number; `friction` is gamma [1/time; mass/time in overdamped
+    motion]; `seed` is the key of its noise; `first_replica` is the number of the first replica, so that a replica has its
+    own noise in any batch.
     """
 
     _: KW_ONLY
@@ -36,6 +37,10 @@ class Integrator(ABC):
     momenta: ClassVar[bool] = True  # whether p moves, so that kinetic energy means something
     forces_current: ClassVar[bool] = True  # whether state.f belongs to state.x after a step
     positive: ClassVar[tuple[str, ...]] = ()  # settings that must not be zero, beside dt
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.temperature, Ramp):  # a number, which reads better in notebooks
+            object.__setattr__(self, "temperature", Ramp.constant(self.temperature))
 
     def thermostat_variables(self, replicas: int) -> dict[str, Array]:
         """Initial variables of the bath; `heat` (R,) [energy] is what it has given to the system so far."""

@@ -52,6 +52,7 @@ class Splitting(Integrator):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_word(self.word)
 
     @cached_property
