@@ -96,11 +96,11 @@ def test_free_oscillators_follow_the_exact_trajectory_under_r_at_any_dt():
 
 
 def test_verlet_follows_its_own_exact_solution_for_free_oscillators():
-    # Velocity Verlet turns the oscillator by cos(w' dt) = 1 - (w dt)^2/2 in each step.
+    # Velocity Verlet turns the oscillator by cos(w' dt) = 1 - (w dt)^2/2 in each step, w^2 = k/m.
     x = np.ones((1, 9, 1))
-    run = oscillators("verlet", x, dt=0.5)
+    run = oscillators("verlet", x, dt=0.5, mass=2.0, stiffness=1.5)
     run.run(steps=30)
-    angle = np.arccos(1 - 0.5**2 / 2)
+    angle = np.arccos(1 - 0.75 * 0.5**2 / 2)
     np.testing.assert_allclose(run.state.x, np.cos(30 * angle) * x, atol=1e-12)
 
 
@@ -230,6 +230,25 @@ def test_ornstein_uhlenbeck_relaxes_at_exactly_its_rate():
     decay = np.exp(-0.3 * 2.0)
     assert run.state.p.mean() == pytest.approx(3.0 * decay, abs=4 * np.sqrt(0.8 / 1e4))
     assert run.state.p.var() == pytest.approx(0.8 * (1 - decay**2), rel=4 * np.sqrt(2 / 1e4))
+
+
+def test_the_o_letters_of_a_step_have_noise_of_their_own():
+    # OBABO ends a step with the noise of its second O and nothing of its first: over a long half step both forget p.
+    run = oscillators("OBABO", np.zeros((1, 10_000, 1)), dt=0.01, temperature=1.0, friction=1e4, stiffness=1e-99)
+    run.run(steps=1)
+    second = run.state.p.copy()
+    # Positions have moved by the noise of the first.
+    first = run.state.x / 0.01
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 4.5 / np.sqrt(10_000)
+
+
+def test_both_halves_of_a_rescaled_step_have_noise_of_their_own():
+    """The factors of the two halves, over replicas, are uncorrelated."""
+    made = load_integrator("velocity_rescaling")(dt=0.2, temperature=0.5, seed=4)
+    run = oscillators("velocity_rescaling", np.zeros((2000, 9, 1)), dt=0.2, temperature=0.5, stiffness=1e-99)
+    kinetic = np.full(2000, 9 * 0.25)
+    factors = [made._factor(run.state, kinetic, 0.5, 7, half) for half in (0, 1)]
+    assert abs(np.corrcoef(factors)[0, 1]) < 4.5 / np.sqrt(2000)
 
 
 @pytest.mark.parametrize("integrator", ALL)
