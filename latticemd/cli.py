@@ -1,6 +1,7 @@
 """The command line. Heavy imports happen inside the commands, so that `--help` answers at once.
 
-Exit codes: 0 done, 1 a check of `verify` failed, 2 bad input, 3 diverged, 75 stopped early and resumable.
+Exit codes: 0 done, 1 a check of `verify` failed or `minimize` did not converge, 2 bad input, 3 diverged, 75 stopped early and
+resumable.
 """
 
 from __future__ import annotations
@@ -119,6 +120,45 @@ def verify(
 
 
 @app.command()
+def minimize(
+    input_file: Input,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Directory instead of output.directory with _minimized added."),
+    ] = None,
+    settings: Settings = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in the directory.")] = False,
+    force_tolerance: Annotated[
+        float, typer.Option(metavar="F", help="Largest force of a minimum (energy/length).")
+    ] = 1e-6,
+    steps: Annotated[int, typer.Option(metavar="N", min=0, help="Steps after which to give up.")] = 10_000,
+) -> None:
+    """Find the minimum of the free energy next to the initial configuration; exits with 1 if it is not reached."""
+    from rich.console import Console
+
+    from latticemd.minimization import Fire
+    from latticemd.minimization_runner import how_to_continue, minimum_directory, run_minimization
+    from latticemd.runner import plain_logging
+
+    run_input = _load(input_file, settings, None)
+    directory = output or minimum_directory(run_input)
+    plain_logging()
+    console = Console(stderr=True)
+    summary = run_minimization(
+        run_input,
+        directory,
+        fire=Fire(force_tolerance),
+        steps=steps,
+        overwrite=overwrite,
+        console=console if console.is_terminal else None,
+    )
+    _print_minimum(summary, directory)
+    if not summary["converged"]:
+        typer.echo(f"not converged after {steps} steps: {how_to_continue(directory)}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of the input, for editors and other programs."""
     import json
@@ -207,7 +247,12 @@ def forces(
 
 @app.command()
 def plot(directory: Annotated[Path, typer.Argument(help="Directory of a run.", show_default=False)]) -> None:
-    """Draw the figures of a run again."""
+    """Draw the figures of a run or of a minimisation again."""
+    if (directory / "minimum.h5").is_file():
+        from latticemd.minimization_figure import draw_minimization
+
+        typer.echo(draw_minimization(directory))
+        return
     from latticemd.figures import draw_run
 
     for path in draw_run(directory):
@@ -268,6 +313,20 @@ def _print_summary(summary: dict[str, Any], directory: Path) -> None:
     picture = directory / "figures" / "summary.png"
     if picture.exists():
         typer.echo(f"look at {picture}")
+
+
+def _print_minimum(summary: dict[str, Any], directory: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=summary["title"] or str(directory), show_header=False, title_justify="left")
+    for name in ("converged", "steps", "energy", "max_force", "order_parameter", "wall_fraction"):
+        value = summary[name]
+        table.add_row(name.replace("_", " "), f"{value:.10g}" if isinstance(value, float) else str(value))
+    table.add_row("wall seconds", f"{summary['wall_seconds']:.1f} ({summary['force_calls']} force calls)")
+    table.add_row("digest", summary["digest"][:16])
+    Console().print(table)
+    typer.echo(f"wrote {directory / 'minimum.h5'}")
 
 
 if __name__ == "__main__":

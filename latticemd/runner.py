@@ -55,7 +55,7 @@ def run(
     system = build_system(run_input)
     directory = RunDirectory(output_directory(run_input), overwrite=overwrite, resume=resume)
     with directory, ExitStack() as stack:
-        stack.enter_context(_log_file(directory.log))
+        stack.enter_context(log_file(directory.log))
         state = _resumed_state(run_input, directory) if resume else build_state(run_input, system.model)
         if state.step >= run_input.dynamics.steps and directory.summary.exists():
             log.info("%s is finished: %d of %d steps", directory.path, state.step, run_input.dynamics.steps)
@@ -72,7 +72,7 @@ def run(
         stack.callback(progress.close)
         checkpoint = _Checkpointer(directory, writer, run_input, When(every=run_input.output.checkpoint_every))
         reporters: list[Reporter] = [*_reporters(run_input, writer), progress, checkpoint]
-        interrupted = stack.enter_context(_signals())
+        interrupted = stack.enter_context(noted_signals())
         simulation = Simulation(system, build_integrator(run_input), state, reporters, resumed=resume)
 
         def stop() -> bool:
@@ -248,7 +248,8 @@ def _announce(run_input: RunInput, system: System, state: State, directory: RunD
 
 
 @contextmanager
-def _log_file(path: Path) -> Any:
+def log_file(path: Path) -> Any:
+    """Write the engine's messages to a file as well."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("latticemd")
@@ -261,7 +262,7 @@ def _log_file(path: Path) -> Any:
 
 
 @contextmanager
-def _signals() -> Any:
+def noted_signals() -> Any:
     """A list that SIGTERM and SIGINT append their name to; a step under way is finished first."""
     received: list[str] = []
 

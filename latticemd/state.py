@@ -23,7 +23,7 @@ class State:
     p            (R, N, D)     its momentum [mass length/time]; stays zero in overdamped motion
     f            (R, N, D)     total force at x [energy/length]
     potential    (R,)          free energy at x: Omega, or Omega + mu N at fixed filling [energy]
-    thermostat   (R, ...)      by name: variables of the bath, and the heat it has given [energy]
+    thermostat   (R, ...)      by name: variables of the bath and its heat [energy], or those of a minimiser
     step         integer       number of time steps taken
     ===========  ============  ======================================================================
 

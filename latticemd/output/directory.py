@@ -35,6 +35,7 @@ class RunDirectory:
     `checkpoint`                checkpoint.h5: the state the run continues from
     `previous_checkpoint`       checkpoint_previous.h5: the one before, should the last be damaged
     `diverged`                  diverged.h5: the state of a run that left the finite numbers
+    `minimum`                   minimum.h5: the configuration a minimisation has reached
     `input`                     input.yaml: the resolved input, itself runnable
     `log`, `summary`            run.log and summary.json
     `figures`                   figures/
@@ -63,6 +64,7 @@ class RunDirectory:
         self.checkpoint = self.path / "checkpoint.h5"
         self.previous_checkpoint = self.path / "checkpoint_previous.h5"
         self.diverged = self.path / "diverged.h5"
+        self.minimum = self.path / "minimum.h5"
         self.input = self.path / "input.yaml"
         self.log = self.path / "run.log"
         self.summary = self.path / "summary.json"
@@ -103,6 +105,7 @@ class RunDirectory:
             self.checkpoint,
             self.previous_checkpoint,
             self.diverged,
+            self.minimum,
             self.input,
             self.log,
             self.summary,
@@ -115,9 +118,9 @@ class RunDirectory:
                 raise OutputError(f"{self.path} holds no run to resume: it has no checkpoint.h5; run without --resume")
         elif present and not self._overwrite:
             if present & ours:
+                held = "a minimum; use" if self.minimum in present else "a run; use --resume to continue it,"
                 raise OutputError(
-                    f"{self.path} already holds a run; use --resume to continue it, --overwrite to replace it, "
-                    "or --output for another directory"
+                    f"{self.path} already holds {held} --overwrite to replace it, or --output for another directory"
                 )
             if present - partial:
                 raise OutputError(

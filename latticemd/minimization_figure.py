@@ -1,0 +1,119 @@
+"""The figure of a minimisation, drawn from its minimum.h5: the order in space, and the way down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from latticemd.errors import InputError
+from latticemd.figures import BLACK, BLUE, DIVERGING, GREY, ORANGE, STYLE, picture
+from latticemd.lattice import Lattice
+from latticemd.output.checkpoint import read_checkpoint
+from latticemd.state import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Descent:
+    """What is drawn: the order field (R, N) that was reached, and energy and largest force (S, R) on the way."""
+
+    lattice: Lattice
+    title: str
+    order_field: Array
+    energy: Array
+    force: Array
+    force_tolerance: float
+
+
+def draw_minimization(directory: Path) -> Path:
+    """Draw DIR/figures/minimization.png from DIR/minimum.h5 and return its path.
+
+    The map shows the first replica, on square lattices where the density is known; the curves show all of them.
+    Raises InputError or OutputError if there is no readable minimum.h5.
+    """
+    import matplotlib
+
+    descent = read_descent(Path(directory))
+    path = Path(directory) / "figures" / "minimization.png"
+    path.parent.mkdir(exist_ok=True)
+    with matplotlib.rc_context(STYLE):
+        _figure(descent).savefig(path)
+    return path
+
+
+def read_descent(directory: Path) -> Descent:
+    """Read what `draw_minimization` draws."""
+    import yaml
+
+    path = directory / "minimum.h5"
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: give the directory of a minimisation")
+    state, extra = read_checkpoint(path)
+    resolved = yaml.safe_load(extra["input"])
+    lattice = Lattice(resolved["lattice"]["type"], tuple(resolved["lattice"]["shape"]))
+    verdict = "minimum" if extra["converged"].all() else "not converged"
+    parts = [resolved.get("title") or f"{resolved['model']['name'].capitalize()} model",
+             f"{lattice.type} lattice {' × '.join(map(str, lattice.shape))}", f"{verdict} after {state.step} steps"]  # fmt: skip
+    if state.replicas > 1:
+        parts.append(f"{state.replicas} replicas (map: the first)")
+    energy, force = extra["curve/free_energy"], extra["curve/largest_force"]
+    return Descent(lattice, "  ·  ".join(parts), extra["order_field"], energy, force, extra["force_tolerance"])
+
+
+def _figure(descent: Descent) -> Figure:
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    panels: list[Any] = [_draw_energy] if np.isfinite(descent.energy).any() else []
+    panels.append(_draw_force)
+    if descent.lattice.type == "square" and np.isfinite(descent.order_field[0]).all():
+        panels.insert(0, _draw_map)
+    page = Figure(figsize=(4.9 * len(panels) + 0.4, 4.7), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+    page.suptitle(descent.title, fontsize=15, color=BLACK)
+    for axis, draw in zip(page.subplots(1, len(panels), squeeze=False).ravel(), panels, strict=True):
+        draw(descent, axis)
+    return page
+
+
+def _draw_map(descent: Descent, axis: Axes) -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    phi = descent.order_field[0]
+    limit = max(float(np.abs(phi).max()), 1e-12)
+    image = axis.imshow(
+        picture(phi, descent.lattice), cmap=LinearSegmentedColormap.from_list("order", DIVERGING),
+        origin="lower", interpolation="nearest", vmin=-limit, vmax=limit,
+    )  # fmt: skip
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+    label = "$(n_i-1/2)\\,(-1)^{x+y}$"
+    axis.figure.colorbar(image, ax=axis, label=label, aspect=25, shrink=0.9).outline.set_visible(False)
+
+
+def _draw_energy(descent: Descent, axis: Axes) -> None:
+    above = (descent.energy - descent.energy.min(axis=0)) / descent.lattice.sites
+    # The lowest value has no logarithm, and what is below the rounding of the energy shows nothing.
+    smallest = 1e-15 * max(1.0, float(np.abs(descent.energy).max()) / descent.lattice.sites)
+    _draw_replicas(axis, np.where(above > smallest, above, np.nan), BLUE)
+    lowest = float(descent.energy[-1].min()) / descent.lattice.sites
+    title = f"lowest end {lowest:.8g}" if descent.energy.shape[1] > 1 else f"end {lowest:.8g}"
+    axis.set(yscale="log", xlabel="step", ylabel="free energy per site above the lowest", title=title)
+
+
+def _draw_force(descent: Descent, axis: Axes) -> None:
+    _draw_replicas(axis, np.where(descent.force > 0, descent.force, np.nan), ORANGE)
+    axis.axhline(descent.force_tolerance, color=GREY, lw=1.2, ls="--")
+    axis.annotate("tolerance", (0, descent.force_tolerance), (3, 4), textcoords="offset points", color=GREY)
+    axis.set(yscale="log", xlabel="step", ylabel="largest force", title=f"end {descent.force[-1].max():.2g}")
+
+
+def _draw_replicas(axis: Axes, value: Array, colour: str) -> None:
+    """A line for each replica; a point where there is no step."""
+    lw = 1.8 if value.shape[1] == 1 else 0.9
+    axis.plot(np.arange(len(value)), value, color=colour, lw=lw, marker="o" if len(value) == 1 else "")
