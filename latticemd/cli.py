@@ -137,7 +137,7 @@ def minimize(
     from rich.console import Console
 
     from latticemd.minimization import Fire
-    from latticemd.minimization_runner import how_to_continue, minimum_directory, run_minimization
+    from latticemd.minimization.runner import how_to_continue, minimum_directory, run_minimization
     from latticemd.runner import plain_logging
 
     run_input = _load(input_file, settings, None)
@@ -249,7 +249,7 @@ def forces(
 def plot(directory: Annotated[Path, typer.Argument(help="Directory of a run.", show_default=False)]) -> None:
     """Draw the figures of a run or of a minimisation again."""
     if (directory / "minimum.h5").is_file():
-        from latticemd.minimization_figure import draw_minimization
+        from latticemd.minimization.figure import draw_minimization
 
         typer.echo(draw_minimization(directory))
         return

@@ -24,11 +24,11 @@ from latticemd.build import read_positions
 from latticemd.config import load_input
 from latticemd.errors import Diverged, InputError, OutputError, StoppedEarly
 from latticemd.minimization import Fire, largest_force, minimize
-from latticemd.minimization_figure import draw_minimization
-from latticemd.minimization_runner import minimum_directory, run_minimization
+from latticemd.minimization.figure import draw_minimization
+from latticemd.minimization.progress import MinimizationProgress
+from latticemd.minimization.runner import minimum_directory, run_minimization
 from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
 from latticemd.plugins import register
-from latticemd.reporters.minimization import MinimizationProgress
 from latticemd.runner import run
 
 INPUT = """\

@@ -15,10 +15,10 @@ from latticemd.build import build_forcefield, build_model, build_state
 from latticemd.config import RunInput
 from latticemd.errors import Diverged, LatticeMDError, StoppedEarly
 from latticemd.minimization import Fire, largest_force, minimize
+from latticemd.minimization.progress import MinimizationProgress
 from latticemd.output.checkpoint import checkpoint_bytes
 from latticemd.output.directory import RunDirectory, write_atomically
 from latticemd.output.summary import write_summary, write_text_atomically
-from latticemd.reporters.minimization import MinimizationProgress
 from latticemd.runner import log_file, noted_signals, output_directory
 from latticemd.schedules import When
 from latticemd.state import Array, State
@@ -176,7 +176,7 @@ def _summary(run_input: RunInput, system: System, state: State, fire: Fire, wall
 def _draw(directory: Path) -> None:
     """Draw the figure; a minimum that took hours is not lost to a drawing problem."""
     try:
-        from latticemd.minimization_figure import draw_minimization
+        from latticemd.minimization.figure import draw_minimization
 
         drawn = draw_minimization(directory)
     except (LatticeMDError, OSError, ValueError, KeyError, ImportError) as error:
