@@ -17,7 +17,7 @@ from cuda_kernels import philox, thermostats
 from latticemd.backends.specification import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION, Array
 from latticemd.lattice import Stencil
 
-_BLOCK = 2048  # degrees of freedom; x, p, f and the noise of a block take 64 KiB
+_BLOCK = 2048  # degrees of freedom; x, p and f of a block take 48 KiB
 _EXPONENT = np.int64(0x7FF0000000000000)
 _PARALLEL_FROM = 65536  # degrees of freedom below which waking the threads costs more than they save
 
@@ -267,9 +267,8 @@ def _stencil_rows(
         for k in range(len(hops)):
             xs = x[r, rows[k, row]]
             ahead = hops[k, 2] * basis * components
-            if (
-                basis == 1
-            ):  # a row turned by `ahead` is two whole pieces; slices, because sums of indices are not SIMD code
+            if basis == 1:
+                # A row turned by `ahead` is two whole pieces; slices, because sums of indices do not become SIMD code.
                 _add_scaled(theirs, xs[ahead:], ys)
                 _add_scaled(theirs, xs[:ahead], ys[width - ahead :])
             else:
