@@ -69,6 +69,14 @@ class Flux(Holstein):
 
 
 @dataclasses.dataclass(frozen=True)
+class Dimer(Holstein):
+    """Sites 0 and 1 joined by two hops that add up, all others isolated."""
+
+    def hops(self) -> Hops:
+        return Hops(np.array([0, 1]), np.array([1, 0]), np.array([-0.4j, -0.6j]))
+
+
+@dataclasses.dataclass(frozen=True)
 class TwoOrbitals(Holstein):
     orbitals: ClassVar[int] = 2
 
@@ -157,6 +165,17 @@ def test_on_a_tree_density_energy_and_mu_are_exact(model_class, ensemble):
     np.testing.assert_allclose(cavity.force, exact.force, atol=1e-11)
     np.testing.assert_allclose(cavity.mu, exact.mu, atol=1e-10)
     np.testing.assert_allclose(cavity.energy, exact.energy, atol=15 * 1e-4 * 0.1)  # 1e-4 kT for each level
+
+
+def test_isolated_sites_and_hops_that_add_up():
+    # H_01 = -0.4i + conj(-0.6i) = 0.2i.
+    model = Dimer(Lattice("square", (3, 3)))
+    x = random_positions(model, seed=23)
+    levels = model.onsite(x)[0]
+    green = patch_green(Graph.of(model.hops(), 9), levels, 0.3j, 3, Graph.of(model.hops(), 9).balls(1))
+    np.testing.assert_allclose(green[2:], 1.0 / (levels[2:] - 0.3j), rtol=1e-13)
+    pair = np.array([[levels[0], 0.2j], [-0.2j, levels[1]]]) - 0.3j * np.eye(2)
+    np.testing.assert_allclose(green[:2], np.linalg.inv(pair).diagonal(), rtol=1e-13)
 
 
 def test_messages_of_a_long_chain_are_those_of_the_half_infinite_one():

@@ -73,7 +73,7 @@ class Cavity:
     def capabilities(self, model: Model, replicas: int) -> Capabilities:
         """Local unless mu follows a filling, deterministic, with a free energy that the force does not conserve exactly."""
         if square_hopping(model) is None:
-            needed = 3 * PATCH_BYTES + 200 * len(model.hops().i) + 4 * self._patches(model).size
+            needed = 3 * PATCH_BYTES + 200 * len(model.hops().i) + self._patches(model).nbytes
         else:
             from forcefields.cavity.square import working_bytes  # numba need not be loaded for other lattices
 
@@ -105,9 +105,9 @@ class Cavity:
         electrons, onsite = self._electrons(model), model.onsite(x)
         if model.filling is None:
             out.mu[:] = model.mu or 0.0
-            onsite -= out.mu[:, None]
-            widths = np.maximum(onsite.max(axis=1), -onsite.min(axis=1)) + electrons.reach
-            out.energy[:] = electrons.solve(onsite, [self._expansion(model, width) for width in widths], out.density)
+            levels = onsite - out.mu[:, None]
+            widths = np.maximum(levels.max(axis=1), -levels.min(axis=1)) + electrons.reach
+            out.energy[:] = electrons.solve(levels, [self._expansion(model, width) for width in widths], out.density)
         else:
             for r in range(len(x)):
                 out.mu[r], out.energy[r] = self._solve_at_filling(model, electrons, onsite[r], out.density[r])

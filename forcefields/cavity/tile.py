@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 SPAN = 8304  # sites of a tile with its halo; 448 bytes above a multiple of 4096 so that fields meet in different cache sets
-LANES = 128  # patches eliminated together: less, and starting the loops takes longer than the loops; more, and no cache holds them
+LANES = 128  # patches eliminated together: with fewer, starting a loop takes longer than the loop; more leave the cache
 
 # A tile is one array that holds nine fields at distances known to the compiler: it only turns loops into SIMD code when it
 # can tell that what is written is not what is read. A message is named by the direction in which it goes.
