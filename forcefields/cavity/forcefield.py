@@ -40,15 +40,17 @@ class Cavity:
     =========  ========  ========  ========  ========
 
     are means over random states at kT = 0.1, t = 1. At g = 3.5 a few sites with a level at mu make nearly all of it: the
-    median over states is 4 to 200 times smaller. Ordered states are far better. The force keeps all symmetries of the
+    median over states is 4 to 1000 times smaller. Ordered states are far better. The force keeps all symmetries of the
     lattice and the particle-hole symmetry, but it is NOT the gradient of a function: the free energy it comes with is the
     sum of <i| omega(H) |i>, off by the error of the method and by 1e-4 kT per site, and motion conserves it only that well.
 
-    On the square lattice with one real hopping, patches are (2 radius + 1) x (2 radius + 1) sites and kernels are compiled;
-    elsewhere patches are all sites within `radius` hops and are solved by LAPACK, some hundred times slower. Periodic
-    lattices smaller than 2 radius + 2 sites are refused there; elsewhere a patch that covers the whole graph is exact.
+    On the square lattice patches are (2 radius + 1) x (2 radius + 1) sites, and lattices with fewer than 2 radius + 2 sites
+    in a direction are refused. With one real hopping kernels are compiled; other hops are left to LAPACK, some hundred
+    times slower. On any other graph patches are all sites within `radius` hops; one that covers the graph is exact.
 
-    At fixed filling, mu is a function of all sites: the force is then no longer local, and a call costs ten to fifteen.
+    The number of poles follows the farthest level from mu, in steps of 2^(1/4): the one thing about distant sites that can
+    change a density, by less than twice the tolerance. At fixed filling, mu is a function of all sites: the force is then no
+    longer local, and a call costs about fifteen.
 
     Cost: O(N). On one core 0.08, 0.9, 2.6 and 6 microseconds per site for radius 1 to 4, in single precision with eleven
     poles; 1.7 times that in double. Use `ed` or `poles` when the error must be small whatever the state, or the energy
