@@ -1,0 +1,177 @@
+"""`cavity`: belief propagation for electrons, local and without anything to train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from forcefields.cavity.expansion import Expansion, expansion
+from forcefields.cavity.graph import PATCH_BYTES, Graph, OnGraph, boxes
+from forcefields.filling import chemical_potential
+from latticemd.errors import InputError
+from latticemd.forcefield import Array, Capabilities, Electrons
+from latticemd.models.model import Model
+from latticemd.parameters import parameter
+
+if TYPE_CHECKING:
+    from forcefields.cavity.square import OnSquare
+
+_BYTES_PER_SITE = 64  # of on-site energies, pole sums and what is made of them
+
+
+@dataclass(frozen=True)
+class Cavity:
+    """Green's functions of a patch around each site, with the rest of the lattice taken for a tree.
+
+    M_{y -> x} = 1 / (e_y - mu - i w_p - sum_{u != x} |t_yu|^2 M_{u -> y})         on every directed bond, in `sweeps` sweeps
+    G_p        = [(H_patch - mu - i w_p - Sigma)^-1]_ii,   Sigma_x = sum_{y outside} |t_xy|^2 M_{y -> x}
+    n_i        = 1/2 - sum_p c_p Re G_p                                        (and a term linear in e_i, see `expansion`)
+
+    The i w_p are the poles of a rational Fermi function. Where the lattice is a tree (an open chain), the result is exact
+    once the sweeps reach its ends. On a lattice, loops longer than the patch are what is missed:
+
+    =========  ========  ========  ========  ========
+    force MSE  radius 1  radius 2  radius 3  radius 4
+    =========  ========  ========  ========  ========
+    g = 3.5    8e-6      3e-7      8e-9      2e-10
+    g = 1.5    7e-4      1.3e-4    2.6e-5    6e-6
+    =========  ========  ========  ========  ========
+
+    are means over random states at kT = 0.1, t = 1. At g = 3.5 a few sites with a level at mu make nearly all of it: the
+    median over states is 4 to 1000 times smaller. Ordered states are far better. The force keeps all symmetries of the
+    lattice and the particle-hole symmetry, but it is NOT the gradient of a function: the free energy it comes with is the
+    sum of <i| omega(H) |i>, off by the error of the method and by 1e-4 kT per site, and motion conserves it only that well.
+
+    On the square lattice patches are (2 radius + 1) x (2 radius + 1) sites, and lattices with fewer than 2 radius + 2 sites
+    in a direction are refused. With one real hopping kernels are compiled; other hops are left to LAPACK, some hundred
+    times slower. On any other graph patches are all sites within `radius` hops; one that covers the graph is exact.
+
+    The number of poles follows the farthest level from mu, in steps of 2^(1/4): the one thing about distant sites that can
+    change a density, by less than twice the tolerance. At fixed filling, mu is a function of all sites: the force is then no
+    longer local, and a call costs about fifteen.
+
+    Cost: O(N). On one core 0.08, 0.9, 2.6 and 6 microseconds per site for radius 1 to 4, in single precision with eleven
+    poles; 1.7 times that in double. Use `ed` or `poles` when the error must be small whatever the state, or the energy
+    conserved to rounding.
+
+    References: Abou-Chacra, Thouless and Anderson, J. Phys. C 6, 1734 (1973), doi:10.1088/0022-3719/6/10/009 (the
+    self-consistent equation on the Bethe lattice); Rogers, Castillo, Kuehn and Takeda, arXiv:0803.1553 (the cavity
+    equations of one given sparse matrix).
+    """
+
+    radius: int = parameter(2, doc="sites from the centre of a patch to its rim", ge=1, le=6)
+    sweeps: int = parameter(3, doc="sweeps of the messages; the force sees radius + sweeps sites far", ge=1, le=12)
+    tolerance: float = parameter(
+        1e-6, doc="largest error of the Fermi function, sets the number of poles", gt=0, lt=0.1
+    )
+    poles: int | None = parameter(None, doc="number of poles of the Fermi function, instead of tolerance", ge=1, le=40)
+    precision: Literal["float64", "float32"] = parameter(
+        "float64", doc="of the compiled kernels; float32 is up to twice as fast and keeps symmetries to 1e-6 only"
+    )
+    _buffers: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
+
+    def capabilities(self, model: Model, replicas: int) -> Capabilities:
+        """Local unless mu follows a filling, deterministic, with a free energy that the force does not conserve exactly."""
+        if square_hopping(model) is None:
+            needed = 3 * PATCH_BYTES + 200 * len(model.hops().i) + self._patches(model).nbytes
+        else:
+            from forcefields.cavity.square import working_bytes  # numba need not be loaded for other lattices
+
+            needed = working_bytes()
+        return Capabilities(
+            conservative=False,
+            deterministic=True,
+            energy=True,
+            density=True,
+            halo=self.radius + self.sweeps if model.filling is None else None,
+            bytes_needed=needed + _BYTES_PER_SITE * replicas * model.lattice.sites,
+        )
+
+    def prepare(self, model: Model, replicas: int) -> None:
+        """List the patches of lattices without compiled kernels. Raises InputError for models it cannot serve."""
+        if model.orbitals != 1:
+            raise InputError(f"forcefield cavity serves models with 1 orbital per site, this one has {model.orbitals}")
+        smallest = 2 * self.radius + 2
+        if has_square_bonds(model) and min(model.lattice.shape) < smallest:
+            raise InputError(
+                f"forcefield cavity with radius {self.radius} needs at least {smallest} sites per direction, the lattice is "
+                f"{'x'.join(map(str, model.lattice.shape))}; use a smaller radius, a larger lattice or forcefield ed"
+            )
+        if square_hopping(model) is None:
+            self._buffers["patches"] = self._patches(model)
+
+    def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
+        """Densities, free energies and forces of all replicas at x (R, N, D)."""
+        electrons, onsite = self._electrons(model), model.onsite(x)
+        if model.filling is None:
+            out.mu[:] = model.mu or 0.0
+            levels = onsite - out.mu[:, None]
+            widths = np.maximum(levels.max(axis=1), -levels.min(axis=1)) + electrons.reach
+            out.energy[:] = electrons.solve(levels, [self._expansion(model, width) for width in widths], out.density)
+        else:
+            for r in range(len(x)):
+                out.mu[r], out.energy[r] = self._solve_at_filling(model, electrons, onsite[r], out.density[r])
+            out.energy += out.mu * model.filling * model.lattice.sites
+        out.energy += model.electron_constant(x)
+        model.electronic_force(out.density, x, out.force)
+
+    def close(self) -> None:
+        """Drop the list of patches."""
+        self._buffers.clear()
+
+    def _solve_at_filling(
+        self, model: Model, electrons: OnSquare | OnGraph, onsite: Array, density: Array
+    ) -> tuple[float, float]:
+        """mu and grand potential of one replica at the filling of the model; writes the density (N,)."""
+        reach = electrons.reach + 40.0 * model.electronic_temperature
+        low, high = float(onsite.min()) - reach, float(onsite.max()) + reach
+        # One interval for every mu of the search: other poles for another mu would make a step in the number of electrons.
+        made = [self._expansion(model, high - low)]
+
+        def solve(mu: float) -> float:
+            return float(electrons.solve(onsite[None] - mu, made, density[None])[0])
+
+        def count(mu: float) -> float:
+            solve(mu)
+            return float(density.sum())
+
+        # The rounding of single precision would keep the search busy to no end.
+        resolution = 1e-8 * model.electronic_temperature if self.precision == "float32" else 0.0
+        mu = chemical_potential(count, (model.filling or 0.0) * model.lattice.sites, low, high, resolution)
+        return mu, solve(mu)
+
+    def _expansion(self, model: Model, half_width: float) -> Expansion:
+        return expansion(model.electronic_temperature, half_width, self.tolerance, self.poles)
+
+    def _electrons(self, model: Model) -> OnSquare | OnGraph:
+        hopping = square_hopping(model)
+        if hopping is not None:
+            from forcefields.cavity.square import OnSquare  # other lattices need no numba
+
+            height, width = model.lattice.shape
+            return OnSquare((height, width), hopping, self.radius, self.sweeps, getattr(np, self.precision))
+        return OnGraph(Graph.of(model.hops(), model.lattice.sites), self._buffers["patches"], self.sweeps)
+
+    def _patches(self, model: Model) -> Array:
+        """The sites of every patch (N, b) where no kernel is compiled."""
+        if has_square_bonds(model):
+            return boxes(model.lattice, self.radius)
+        return Graph.of(model.hops(), model.lattice.sites).balls(self.radius)
+
+
+def has_square_bonds(model: Model) -> bool:
+    """Whether electrons hop between the nearest neighbours of a square lattice and nowhere else."""
+    if model.lattice.type != "square":
+        return False
+    hops, bonds = model.hops(), model.lattice.bonds()
+    return hops.i is bonds.i or (np.array_equal(hops.i, bonds.i) and np.array_equal(hops.j, bonds.j))
+
+
+def square_hopping(model: Model) -> float | None:
+    """The one real amplitude of all nearest-neighbour hops of a square lattice [energy]; None for any other model."""
+    amplitude = model.hops().amplitude
+    if np.iscomplexobj(amplitude) or not has_square_bonds(model) or amplitude.min() != amplitude.max():
+        return None
+    return float(amplitude[0])
