@@ -138,3 +138,17 @@ def test_the_checkerboard_has_the_mean_field_order():
 def test_mu_and_filling_exclude_each_other():
     with pytest.raises(InputError, match="not both"):
         Holstein(Lattice("square", (3, 3)), mu=0.0, filling=0.5)
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES, ids=str)
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e308])
+def test_positions_without_a_spectrum_end_in_an_arithmetic_error(ensemble, value):
+    from forcefields.ed import ExactDiagonalisation
+    from latticemd.forcefield import Electrons
+
+    model, forcefield = Holstein(Lattice("square", (3, 3)), coupling=10.0, **ensemble), ExactDiagonalisation()
+    x = random_positions(model)
+    x[0, 4, 0] = value
+    forcefield.prepare(model, 1)
+    with pytest.raises(ArithmeticError, match="finite"), np.errstate(over="ignore"):
+        forcefield.evaluate(model, x, 0, Electrons.empty(1, model))
