@@ -114,15 +114,6 @@ def test_fixed_filling_holds_the_number_of_electrons():
     np.testing.assert_allclose(system.electrons.density.sum(axis=1), 0.37 * 20, rtol=1e-13)
 
 
-def test_a_replica_has_the_same_forces_alone_and_in_a_batch(small):
-    x = random_positions(small, replicas=3)
-    batch, energies = forces_and_energy(small, x)
-    for r in range(3):
-        alone, energy = forces_and_energy(small, x[r : r + 1])
-        assert alone[0].tobytes() == batch[r].tobytes()
-        assert energy[0] == energies[r]
-
-
 def test_the_checkerboard_has_the_mean_field_order():
     # Self-consistent order <n_A> - 1/2 at kT = 0.1, k = 1, kappa = 0.18 for g = 1.5: 0.447 (physics reference).
     model = Holstein(Lattice("square", (16, 16)))

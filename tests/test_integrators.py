@@ -18,7 +18,6 @@ from latticemd.integrators import load_integrator
 DETERMINISTIC = ["verlet", "ABA", "RBR", "BRB", "BABAB"]
 THERMAL = ["langevin", "langevin_obabo", "ABOBA", "OBRBO", "BRORB"]
 RESCALING = ["nose_hoover", "velocity_rescaling"]
-ALL = [*DETERMINISTIC, *THERMAL, *RESCALING, "overdamped", "overdamped_lm"]
 
 
 class NoElectrons:
@@ -229,29 +228,6 @@ def test_ornstein_uhlenbeck_relaxes_at_exactly_its_rate():
     decay = np.exp(-0.3 * 2.0)
     assert run.state.p.mean() == pytest.approx(3.0 * decay, abs=4 * np.sqrt(0.8 / 1e4))
     assert run.state.p.var() == pytest.approx(0.8 * (1 - decay**2), rel=4 * np.sqrt(2 / 1e4))
-
-
-@pytest.mark.parametrize("integrator", ALL)
-def test_replicas_move_the_same_alone_and_in_a_batch(integrator, small):
-    x = random_positions(small, replicas=3)
-    batch = simulation(small, integrator, x, dt=0.05, temperature=0.1)
-    batch.run(steps=7)
-    for r in range(3):
-        alone = simulation(small, integrator, x[r : r + 1], dt=0.05, temperature=0.1, first_replica=r)
-        alone.run(steps=7)
-        assert alone.state.x[0].tobytes() == batch.state.x[r].tobytes()
-        assert alone.state.p[0].tobytes() == batch.state.p[r].tobytes()
-
-
-@pytest.mark.parametrize("integrator", ALL)
-def test_looking_at_a_run_does_not_change_it(integrator, small):
-    x = random_positions(small)
-    watched, alone = (simulation(small, integrator, x, dt=0.05, temperature=0.1) for _ in range(2))
-    for _ in range(6):
-        watched.integrator.step(watched.state, watched.system)
-        assert np.isfinite(watched.frame().conserved_energy).all()
-    alone.run(steps=6)
-    assert watched.state.digest() == alone.state.digest()
 
 
 @pytest.mark.parametrize(
