@@ -266,6 +266,8 @@ CHECKS: dict[str, Callable[[Bench], Outcome]] = {
 
 
 def _judge(value: float, limit: float, note: str) -> Outcome:
+    if not np.isfinite(value):  # for which JSON has no word
+        return Outcome("fail", None, limit, f"not finite: {note}")
     return Outcome("pass" if value <= limit else "fail", value, limit, note)
 
 

@@ -110,6 +110,7 @@ def test_motion_that_diverges_fails_its_checks_and_leaves_the_others(load):
     assert {checks[k].verdict for k in (GRADIENT, SPACE, INTERNAL, REPEAT, REPLICA)} == {"pass"}
     assert "not finite" in checks[DRIFT].note
     assert checks[DRIFT].verdict == checks[BALANCE].verdict == "fail"
+    json.dumps([dataclasses.asdict(check) for check in checks], allow_nan=False)
 
 
 @pytest.mark.parametrize("start", ["{kind: uniform, value: 0.0}", "{kind: checkerboard, amplitude: 2.0, width: 0.0}"])
@@ -148,6 +149,7 @@ def test_the_command_prints_numbers_and_exits_with_the_verdict(tmp_path):
     bad = latticemd("verify", "input.yaml", *settings, "--set", "dynamics.dt=1.2", cwd=tmp_path)
     assert bad.returncode == 1
     assert "fail" in bad.stdout
+    assert "[length]" in bad.stdout
     assert "Traceback" not in bad.stderr
 
 
