@@ -85,7 +85,7 @@ def diagonalise(h: Array) -> tuple[Array, Array]:
     """Eigenvalues (n,) and eigenvectors (n, n) as columns of the Hermitian matrix whose LOWER triangle is h; overwrites h."""
     solve = lapack.zheevd if np.iscomplexobj(h) else lapack.dsyevd
     energies, vectors, info = solve(h, lower=1, overwrite_a=1)
-    if info != 0:
+    if info != 0 or not np.isfinite(energies).all():  # LAPACK lets infinities through
         raise ArithmeticError(f"LAPACK could not diagonalise the Hamiltonian (info {info}); are the positions finite?")
     return energies, vectors
 

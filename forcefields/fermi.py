@@ -91,8 +91,10 @@ def fermi_poles(
     Sete and Trefethen, doi:10.1137/16M1106122); least squares on a Chebyshev-like grid bring the largest error to within a
     factor 1.2 of the smallest possible.
     """
-    if not 0.0 < temperature < np.inf or not 0.0 <= half_width < np.inf:
-        raise InputError(f"poles need a temperature > 0 and a finite spectrum, got kT = {temperature}, {half_width}")
+    if not 0.0 <= half_width < np.inf:
+        raise ArithmeticError(f"poles need a finite spectrum, this one reaches {half_width} from mu")
+    if not 0.0 < temperature < np.inf:
+        raise InputError(f"poles need a temperature > 0, got kT = {temperature}")
     if half_width > WIDEST * temperature:
         raise InputError(
             f"the spectrum reaches {half_width:.3g} from mu, {half_width / temperature:.3g} kT; "

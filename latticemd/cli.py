@@ -96,6 +96,7 @@ def verify(
     import json
 
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from latticemd.verify import verify as checks_of
@@ -113,7 +114,8 @@ def verify(
         colours = {"pass": "green", "fail": "bold red", "skip": "yellow"}
         for check in checks:
             numbers = ["" if number is None else f"{number:.2g}" for number in (check.value, check.limit)]
-            table.add_row(check.name, *numbers, f"[{colours[check.verdict]}]{check.verdict}[/]", check.note)
+            # Dimensions in brackets would be taken for colours.
+            table.add_row(check.name, *numbers, f"[{colours[check.verdict]}]{check.verdict}[/]", escape(check.note))
         Console().print(table)
     if any(check.verdict == "fail" for check in checks):
         raise typer.Exit(1)

@@ -23,8 +23,9 @@ class Capabilities:
     """What a force field promises.
 
     `conservative`: the force is minus the gradient of the energy it returns. `deterministic`: the same positions and step
-    give the same bytes. `energy`, `density`: which parts of `Electrons` it fills. `halo`: sites around a site that its
-    force depends on, None when it depends on all. `bytes_needed`: working memory for this model and R replicas.
+    give the same bytes. `energy`, `density`: which parts of `Electrons` it fills. `halo`: layers of cells around
+    the cell of a site that its force depends on, beside the extremes of the on-site energies, which may decide about poles
+    and moments; None when it depends on all sites. `bytes_needed`: working memory for this model and R replicas.
     """
 
     conservative: bool

@@ -159,14 +159,3 @@ def test_the_reference_of_input_keys_is_up_to_date():
     script = Path(__file__).parent.parent / "tools" / "input_reference.py"
     done = subprocess.run([sys.executable, str(script), "--check"], check=False)
     assert done.returncode == 0, "run python tools/input_reference.py"
-
-
-def test_the_python_in_the_docs_runs(tmp_path, monkeypatch, capsys):
-    page = (Path(__file__).parent.parent / "docs" / "python.md").read_text()
-    blocks = [block.split("```")[0] for block in page.split("```python\n")[1:]]
-    assert len(blocks) == 2
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(block, names)
-    assert capsys.readouterr().out.count("\n") >= 6

@@ -114,15 +114,6 @@ def test_fixed_filling_holds_the_number_of_electrons():
     np.testing.assert_allclose(system.electrons.density.sum(axis=1), 0.37 * 20, rtol=1e-13)
 
 
-def test_a_replica_has_the_same_forces_alone_and_in_a_batch(small):
-    x = random_positions(small, replicas=3)
-    batch, energies = forces_and_energy(small, x)
-    for r in range(3):
-        alone, energy = forces_and_energy(small, x[r : r + 1])
-        assert alone[0].tobytes() == batch[r].tobytes()
-        assert energy[0] == energies[r]
-
-
 def test_the_checkerboard_has_the_mean_field_order():
     # Self-consistent order <n_A> - 1/2 at kT = 0.1, k = 1, kappa = 0.18 for g = 1.5: 0.447 (physics reference).
     model = Holstein(Lattice("square", (16, 16)))
@@ -138,3 +129,17 @@ def test_the_checkerboard_has_the_mean_field_order():
 def test_mu_and_filling_exclude_each_other():
     with pytest.raises(InputError, match="not both"):
         Holstein(Lattice("square", (3, 3)), mu=0.0, filling=0.5)
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES, ids=str)
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e308])
+def test_positions_without_a_spectrum_end_in_an_arithmetic_error(ensemble, value):
+    from forcefields.ed import ExactDiagonalisation
+    from latticemd.forcefield import Electrons
+
+    model, forcefield = Holstein(Lattice("square", (3, 3)), coupling=10.0, **ensemble), ExactDiagonalisation()
+    x = random_positions(model)
+    x[0, 4, 0] = value
+    forcefield.prepare(model, 1)
+    with pytest.raises(ArithmeticError, match="finite"), np.errstate(over="ignore"):
+        forcefield.evaluate(model, x, 0, Electrons.empty(1, model))

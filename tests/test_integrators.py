@@ -19,7 +19,6 @@ from latticemd.integrators import load_integrator
 DETERMINISTIC = ["verlet", "ABA", "RBR", "BRB", "BABAB"]
 THERMAL = ["langevin", "langevin_obabo", "ABOBA", "OBRBO", "BRORB"]
 RESCALING = ["nose_hoover", "velocity_rescaling"]
-ALL = [*DETERMINISTIC, *THERMAL, *RESCALING, "overdamped", "overdamped_lm"]
 
 
 class NoElectrons:
@@ -249,29 +248,6 @@ def test_both_halves_of_a_rescaled_step_have_noise_of_their_own():
     kinetic = np.full(2000, 9 * 0.25)
     factors = [made._factor(run.state, kinetic, 0.5, 7, half) for half in (0, 1)]
     assert abs(np.corrcoef(factors)[0, 1]) < 4.5 / np.sqrt(2000)
-
-
-@pytest.mark.parametrize("integrator", ALL)
-def test_replicas_move_the_same_alone_and_in_a_batch(integrator, small):
-    x = random_positions(small, replicas=3)
-    batch = simulation(small, integrator, x, dt=0.05, temperature=0.1)
-    batch.run(steps=7)
-    for r in range(3):
-        alone = simulation(small, integrator, x[r : r + 1], dt=0.05, temperature=0.1, first_replica=r)
-        alone.run(steps=7)
-        assert alone.state.x[0].tobytes() == batch.state.x[r].tobytes()
-        assert alone.state.p[0].tobytes() == batch.state.p[r].tobytes()
-
-
-@pytest.mark.parametrize("integrator", ALL)
-def test_looking_at_a_run_does_not_change_it(integrator, small):
-    x = random_positions(small)
-    watched, alone = (simulation(small, integrator, x, dt=0.05, temperature=0.1) for _ in range(2))
-    for _ in range(6):
-        watched.integrator.step(watched.state, watched.system)
-        assert np.isfinite(watched.frame().conserved_energy).all()
-    alone.run(steps=6)
-    assert watched.state.digest() == alone.state.digest()
 
 
 @pytest.mark.parametrize(

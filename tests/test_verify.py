@@ -8,64 +8,39 @@ import json
 import numpy as np
 import pytest
 from test_run import QUENCH, latticemd
+from test_testing import (
+    BreaksParticleHole,
+    CountsItsCalls,
+    DropsAHalfKick,
+    HasAnotherEnergy,
+    HidesItsHeat,
+    LooksAround,
+    PrefersADirection,
+    Remembers,
+    ThereIsNoWayBack,
+)
 
-from forcefields.ed import ExactDiagonalisation
 from latticemd import Ramp
 from latticemd.config import load_input
 from latticemd.integrators import load_integrator
 from latticemd.plugins import register
+from latticemd.system import System
+from latticemd.testing import DenseElectrons
 from latticemd.verify import verify
 
-GRADIENT, SPACE, INTERNAL, REPEAT, REPLICA, RESTART, REVERSE, ORDER, DRIFT = range(9)
-
-
-class NotAGradient(ExactDiagonalisation):
-    """A force that keeps all symmetries but belongs to no energy."""
-
-    def evaluate(self, model, x, step, out):
-        super().evaluate(model, x, step, out)
-        out.force *= 1.001
-
-
-class PrefersADirection(ExactDiagonalisation):
-    """A force that takes one neighbour for more important than the others."""
-
-    def evaluate(self, model, x, step, out):
-        super().evaluate(model, x, step, out)
-        out.force += 1e-6 * x[:, model.lattice.neighbours()[:, 0]]
-
-
-class BreaksParticleHole(ExactDiagonalisation):
-    """A force with an even part."""
-
-    def evaluate(self, model, x, step, out):
-        super().evaluate(model, x, step, out)
-        out.force += 1e-6 * x**2
-
-
-class Remembers(ExactDiagonalisation):
-    """A force with a warm start."""
-
-    def evaluate(self, model, x, step, out):
-        super().evaluate(model, x, step, out)
-        out.force += 1e-13 * self._buffers.get("last", 0.0)
-        self._buffers["last"] = float(x[0, 0, 0])
-
-
-class LooksAround(ExactDiagonalisation):
-    """A force that depends on the other replicas."""
-
-    def evaluate(self, model, x, step, out):
-        super().evaluate(model, x, step, out)
-        out.force += 1e-13 * len(x)
+GRADIENT, SPACE, INTERNAL, REPEAT, REPLICA, RANKS, RESTART, REVERSE, ORDER, DRIFT, BALANCE = range(11)
 
 
 CULPRITS = {
-    NotAGradient: GRADIENT,
-    PrefersADirection: SPACE,
-    BreaksParticleHole: INTERNAL,
-    Remembers: REPEAT,
-    LooksAround: REPLICA,
+    HasAnotherEnergy: {GRADIENT, ORDER},  # what is conserved is not what it calls the energy
+    PrefersADirection: {SPACE},
+    BreaksParticleHole: {INTERNAL},
+    Remembers: {REPEAT, REPLICA, RESTART},
+    LooksAround: {REPLICA},
+    CountsItsCalls: {RESTART},
+    DropsAHalfKick: {ORDER},
+    HidesItsHeat: {BALANCE},
+    ThereIsNoWayBack: {REVERSE},
 }
 
 
@@ -76,14 +51,27 @@ def load(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "integrator", ["langevin", "langevin_obabo", "verlet", "ABOBA", "BRORB", "overdamped", "OBAB", "OBA"]
+    "integrator",
+    [
+        "langevin",
+        "langevin_obabo",
+        "verlet",
+        "nose_hoover",
+        "velocity_rescaling",
+        "ABOBA",
+        "BRORB",
+        "overdamped",
+        "overdamped_lm",
+        "OBAB",
+        "OBA",
+    ],
 )
 def test_exact_forces_pass_every_check_that_applies(load, integrator):
     checks = list(verify(load(f"dynamics.integrator={integrator}", "dynamics.dt=0.02")))
     assert [check for check in checks if check.verdict == "fail"] == []
     passed = {k for k, check in enumerate(checks) if check.verdict == "pass"}
-    expected = set(range(9))
-    if integrator == "overdamped":
+    expected = set(range(11)) - {RANKS}
+    if integrator.startswith("overdamped"):
         expected -= {REVERSE, ORDER, DRIFT}
     if integrator == "OBA":  # symplectic Euler: first order, and no way back
         expected -= {REVERSE}
@@ -92,15 +80,62 @@ def test_exact_forces_pass_every_check_that_applies(load, integrator):
 
 
 @pytest.mark.parametrize("culprit", CULPRITS, ids=lambda culprit: culprit.__name__)
-def test_each_defect_is_caught_by_its_check(load, culprit):
-    register("forcefield", culprit.__name__, culprit)
-    checks = list(verify(load(f"forcefield.name={culprit.__name__}", "dynamics.integrator=verlet", "dynamics.dt=0.05")))
-    assert checks[CULPRITS[culprit]].verdict == "fail"
+def test_each_defect_is_caught_by_its_check_alone(load, culprit):
+    kind = "forcefield" if issubclass(culprit, DenseElectrons) else "integrator"
+    register(kind, culprit.__name__, culprit)
+    settings = ["dynamics.integrator=verlet", "dynamics.dt=0.02", "dynamics.temperature=0.5", "lattice.shape=[4, 4]"]
+    key = "forcefield.name" if kind == "forcefield" else "dynamics.integrator"
+    checks = list(verify(load(*settings, f"{key}={culprit.__name__}")))
+    assert {k for k, check in enumerate(checks) if check.verdict == "fail"} == CULPRITS[culprit]
 
 
 def test_a_step_that_is_too_large_is_seen(load):
     checks = list(verify(load("dynamics.integrator=verlet", "dynamics.dt=1.2")))
     assert "fail" in {checks[k].verdict for k in (ORDER, DRIFT)}
+
+
+@pytest.mark.parametrize("integrator", ["overdamped", "overdamped_lm"])
+def test_overdamped_motion_beyond_its_stability_limit_is_seen_in_the_balance(load, integrator):
+    """The stiffest mode has k + 4 kappa = 1.72 and grows when dt 1.72/gamma > 2, that is dt > 0.233."""
+    verdicts = [
+        list(verify(load(f"dynamics.integrator={integrator}", f"dynamics.dt={dt}")))[BALANCE].verdict
+        for dt in (0.1, 0.26)
+    ]
+    assert verdicts == ["pass", "fail"]
+
+
+def test_motion_that_diverges_fails_its_checks_and_leaves_the_others(load):
+    checks = list(verify(load("dynamics.integrator=verlet", "dynamics.dt=1e6")))
+    assert len(checks) == 11
+    assert {checks[k].verdict for k in (GRADIENT, SPACE, INTERNAL, REPEAT, REPLICA)} == {"pass"}
+    assert "not finite" in checks[DRIFT].note
+    assert checks[DRIFT].verdict == checks[BALANCE].verdict == "fail"
+    json.dumps([dataclasses.asdict(check) for check in checks], allow_nan=False)
+
+
+@pytest.mark.parametrize("start", ["{kind: uniform, value: 0.0}", "{kind: checkerboard, amplitude: 2.0, width: 0.0}"])
+def test_a_perfectly_regular_start_is_checked_beside_it(load, start):
+    """At x = 0 all forces vanish and every symmetry holds by itself."""
+    checks = list(verify(load("dynamics.integrator=langevin", "dynamics.dt=0.05", f"initial={start}")))
+    assert {checks[k].verdict for k in range(len(checks)) if k != RANKS} == {"pass"}
+    assert checks[SPACE].value > 0.0
+
+
+def test_the_energy_drift_is_told_as_a_slope_and_the_balance_as_energies(load):
+    checks = list(verify(load("dynamics.integrator=langevin", "dynamics.dt=0.05")))
+    assert "[energy/time]" in checks[DRIFT].note
+    assert "heat" in checks[BALANCE].note
+    ramped = "model.coupling={kind: linear, from: 1.0, to: 2.0, start: 2, end: 9}"
+    checks = list(verify(load("dynamics.integrator=langevin", "dynamics.dt=0.05", ramped)))
+    assert checks[BALANCE].verdict == "skip"
+    assert "ramps" in checks[BALANCE].note
+
+
+def test_the_stated_cost_is_not_exceeded(load, monkeypatch):
+    calls, update = [], System.update_forces
+    monkeypatch.setattr(System, "update_forces", lambda self, *args: calls.append(1) or update(self, *args))
+    list(verify(load("dynamics.integrator=langevin", "dynamics.dt=0.05")))
+    assert 200 < len(calls) <= 240
 
 
 def test_the_command_prints_numbers_and_exits_with_the_verdict(tmp_path):
@@ -109,11 +144,12 @@ def test_the_command_prints_numbers_and_exits_with_the_verdict(tmp_path):
     good = latticemd("verify", "input.yaml", *settings, "--json", cwd=tmp_path)
     assert good.returncode == 0, good.stderr
     checks = json.loads(good.stdout)
-    assert len(checks) == 9
+    assert len(checks) == 11
     assert checks[GRADIENT]["value"] <= checks[GRADIENT]["limit"]
     bad = latticemd("verify", "input.yaml", *settings, "--set", "dynamics.dt=1.2", cwd=tmp_path)
     assert bad.returncode == 1
     assert "fail" in bad.stdout
+    assert "[length]" in bad.stdout
     assert "Traceback" not in bad.stderr
 
 

@@ -70,7 +70,7 @@ MUTATIONS = (
     Mutation("the noise forgets the step", PHILOX, "c2 = step & _LOW", "c2 = stream & _LOW",
              "tests/test_rng.py::test_counters_differ_whenever_who_asks_differs"),
     Mutation("replicas share their noise", CPU, "words[4] + np.uint64(r), start, a, c, ps", "words[4], start, a, c, ps",
-             INTEGRATORS + "test_replicas_move_the_same_alone_and_in_a_batch"),
+             "tests/test_conformance.py::test_integrators_keep_their_promises"),
     Mutation("a typing error in Philox", PHILOX, "0xCD9E8D57", "0xCD9E8D75",
              "tests/test_rng.py::test_philox_gives_the_published_answers"),
     Mutation("the chain drags with the wrong sign", THERMOSTATS, "math.exp(-0.25 * h", "math.exp(0.25 * h",

@@ -90,7 +90,7 @@ class Cavity:
         )
 
     def prepare(self, model: Model, replicas: int) -> None:
-        """List the patches of lattices without compiled kernels. Raises InputError for models it cannot serve."""
+        """Raises InputError for models it cannot serve."""
         if model.orbitals != 1:
             raise InputError(f"forcefield cavity serves models with 1 orbital per site, this one has {model.orbitals}")
         smallest = 2 * self.radius + 2
@@ -99,8 +99,6 @@ class Cavity:
                 f"forcefield cavity with radius {self.radius} needs at least {smallest} sites per direction, the lattice is "
                 f"{'x'.join(map(str, model.lattice.shape))}; use a smaller radius, a larger lattice or forcefield ed"
             )
-        if square_hopping(model) is None:
-            self._buffers["patches"] = self._patches(model)
 
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Densities, free energies and forces of all replicas at x (R, N, D)."""
@@ -152,6 +150,8 @@ class Cavity:
 
             height, width = model.lattice.shape
             return OnSquare((height, width), hopping, self.radius, self.sweeps, getattr(np, self.precision))
+        if "patches" not in self._buffers:  # made here, because a ramp may take a model away from equal hops
+            self._buffers["patches"] = self._patches(model)
         return OnGraph(Graph.of(model.hops(), model.lattice.sites), self._buffers["patches"], self.sweeps)
 
     def _patches(self, model: Model) -> Array:

@@ -129,6 +129,13 @@ class Model(ABC):
             if all(np.allclose(a, b, rtol=1e-12, atol=1e-14) for a, b in zip(before, after, strict=True)):
                 yield operation
 
+    def representation(self, operation: Symmetry) -> Array | None:
+        """The matrix (D, D) that turns the components of x under an operation of the lattice; None if it is not known.
+
+        A scalar stays as it is; a model of vectors in space returns `operation.rotation`.
+        """
+        return np.eye(1) if self.components == 1 else None
+
     def internal_symmetries(self) -> list[Internal]:
         """Symmetries beside the space group that hold exactly for these parameters."""
         return []
