@@ -161,6 +161,53 @@ def minimize(
 
 
 @app.command()
+def bench(
+    input_file: Input,
+    settings: Settings = None,
+    tolerance: Annotated[
+        float, typer.Option(metavar="ERROR", help="Largest rms error of the density to accept.")
+    ] = 1e-4,
+    patience: Annotated[float, typer.Option(metavar="SECONDS", min=0.0, help="Longest call to make.")] = 30.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """Time the force fields on this very input, with their memory and error, and recommend one."""
+    import dataclasses
+    import json
+    import math
+
+    from rich.console import Console
+
+    from latticemd.bench import bench as rows_of
+    from latticemd.bench import recommended
+
+    rows = []
+    with Console(stderr=True).status("measuring") as status:
+        for row in rows_of(_load(input_file, settings, None), patience):
+            rows.append(row)
+            status.update(f"done: {row.name} {_settings_of(row)}")
+    best = recommended(rows, tolerance)
+    if as_json:
+        plain = [
+            {
+                key: None if isinstance(value, float) and not math.isfinite(value) else value
+                for key, value in row.items()
+            }
+            for row in map(dataclasses.asdict, rows)
+        ]
+        choice = {"name": best.name, **best.settings} if best else None
+        typer.echo(json.dumps({"rows": plain, "tolerance": tolerance, "recommended": choice}, indent=2))
+        return
+    _print_bench(rows)
+    if best is None:
+        typer.echo(
+            f"none has a density error below {tolerance:g} and a call below {patience:g} s: allow more of either"
+        )
+    else:
+        words = "".join(f", {key}: {value}" for key, value in best.settings.items())
+        typer.echo(f"for a density error below {tolerance:g} use  forcefield: {{name: {best.name}{words}}}")
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of the input, for editors and other programs."""
     import json
@@ -329,6 +376,26 @@ def _print_minimum(summary: dict[str, Any], directory: Path) -> None:
     table.add_row("digest", summary["digest"][:16])
     Console().print(table)
     typer.echo(f"wrote {directory / 'minimum.h5'}")
+
+
+def _settings_of(row: Any) -> str:
+    return ", ".join(f"{key} {value}" for key, value in row.settings.items())
+
+
+def _print_bench(rows: list[Any]) -> None:
+    import math
+
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("force field", "s/call", "sites/s", "MiB", "density error", "force error", "note")
+    table.columns[0].no_wrap = True
+    for row in rows:
+        numbers = [row.seconds, row.sites_per_second, row.bytes_needed / 2**20, row.density_error, row.force_error]
+        shown = [f"{number:.3g}" if math.isfinite(number) else "" for number in numbers]
+        table.add_row(escape(f"{row.name}  {_settings_of(row)}"), *shown, escape(row.note))
+    Console().print(table)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Force fields are frozen dataclasses whose `parameter` fields are the keys of `forcefield:`; packages offer them under the
 entry-point group `latticemd.forcefields`. They return the ELECTRONIC part only: elastic terms are exact and added by the
-model.
+model. One with a choice of accuracy may have a class attribute `ladder`, a tuple of settings from coarse to fine, which
+`latticemd bench` compares.
 """
 
 from __future__ import annotations

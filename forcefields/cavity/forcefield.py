@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -70,6 +70,7 @@ class Cavity:
     precision: Literal["float64", "float32"] = parameter(
         "float64", doc="of the compiled kernels; float32 is up to twice as fast and keeps symmetries to 1e-6 only"
     )
+    ladder: ClassVar[tuple[dict[str, Any], ...]] = tuple({"radius": radius} for radius in (1, 2, 3, 4))
     _buffers: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def capabilities(self, model: Model, replicas: int) -> Capabilities:

@@ -1,0 +1,186 @@
+"""Which force field suits an input: time, memory and error of those that are installed, on the input's own configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from latticemd.build import build_forcefield, build_model, build_state
+from latticemd.config import RunInput
+from latticemd.errors import InputError
+from latticemd.forcefield import Array, Electrons, ForceField
+from latticemd.lattice import Lattice
+from latticemd.models.model import Model
+from latticemd.plugins import load_plugin, plugin_names
+
+REFERENCE = "ed"
+REFERENCE_SITES = 1600  # up to which the reference takes about a second
+REPEATS = 3
+AFTER_A_WHILE = 0.5  # second, after which a measurement need not be repeated
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One force field with one choice of settings.
+
+    ==================  =============================================================================
+    field               meaning
+    ==================  =============================================================================
+    name, settings      what to write under `forcefield:`
+    seconds             per call for one replica, nan where it was not run [second]
+    sites_per_second    sites over seconds
+    bytes_needed        working memory it announces [byte]
+    density_error       root mean square of the error of n_i against the reference [1]
+    force_error         of the force [energy/length]
+    note                why numbers are missing
+    ==================  =============================================================================
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    seconds: float = math.nan
+    sites_per_second: float = math.nan
+    bytes_needed: int = 0
+    density_error: float = math.nan
+    force_error: float = math.nan
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """A model on a lattice with a configuration x (1, N, D)."""
+
+    model: Model
+    x: Array
+
+    @property
+    def sites(self) -> int:
+        """N."""
+        return self.model.lattice.sites
+
+    def corner(self, largest: tuple[int, ...]) -> Sample:
+        """The cells near the origin, at most `largest` of them per direction, closed periodically: what fits a reference."""
+        lattice = self.model.lattice
+        shape = tuple(min(n, most) for n, most in zip(lattice.shape, largest, strict=True))
+        inside = (lattice.cells < np.array(shape)).all(axis=1)
+        model = dataclasses.replace(self.model, lattice=Lattice(lattice.type, shape))
+        return Sample(model, np.ascontiguousarray(self.x[:, inside]))
+
+
+def bench(run_input: RunInput, patience: float = 30.0) -> Iterator[Row]:
+    """One row per force field and setting, as they are measured: those of the input first.
+
+    Errors are against exact diagonalisation of the input's first replica at step 0, of a corner of the lattice where the
+    whole has more than REFERENCE_SITES sites. A call that would take more than `patience` [second], by its growth between
+    two small lattices, is not made. What does not serve the model says why.
+    """
+    model, _ = build_model(run_input)
+    whole = Sample(model, build_state(run_input, model).x[:1])
+    part = _comparable(whole)
+    reference = _evaluated(load_plugin("forcefield", REFERENCE)(), part)
+    chosen = (run_input.forcefield.name, dict(run_input.forcefield.parameters))
+    others = [(name, dict(settings)) for name in plugin_names("forcefield") for settings in _ladder(name)]
+    yield _measured(*chosen, build_forcefield(run_input), whole, part, reference, patience)
+    for name, settings in others:
+        if (name, settings) != chosen:
+            try:
+                forcefield = load_plugin("forcefield", name)(**settings)
+            except (TypeError, InputError) as error:
+                yield Row(name, settings, note=str(error))
+                continue
+            yield _measured(name, settings, forcefield, whole, part, reference, patience)
+
+
+def recommended(rows: list[Row], tolerance: float) -> Row | None:
+    """The fastest row whose density error is at most `tolerance`; None if there is none."""
+    good = [row for row in rows if row.density_error <= tolerance and math.isfinite(row.seconds)]
+    return min(good, key=lambda row: row.seconds, default=None)
+
+
+def _ladder(name: str) -> tuple[Mapping[str, Any], ...]:
+    steps: tuple[Mapping[str, Any], ...] = getattr(load_plugin("forcefield", name), "ladder", ({},))
+    return steps
+
+
+def _comparable(whole: Sample) -> Sample:
+    """The whole, or the largest corner with even extents that the reference can do."""
+    lattice = whole.model.lattice
+    if whole.sites <= REFERENCE_SITES:
+        return whole
+    extent = (REFERENCE_SITES / len(lattice.cell.basis)) ** (1.0 / lattice.dimensions)
+    return whole.corner((int(extent) // 2 * 2,) * lattice.dimensions)
+
+
+def _measured(
+    name: str,
+    settings: dict[str, Any],
+    forcefield: ForceField,
+    whole: Sample,
+    part: Sample,
+    reference: Electrons,
+    patience: float,
+) -> Row:
+    try:
+        row = Row(name, settings, bytes_needed=forcefield.capabilities(whole.model, 1).bytes_needed)
+        found = _evaluated(forcefield, part)
+        row = dataclasses.replace(
+            row,
+            density_error=_rms(found.density - reference.density),
+            force_error=_rms(found.force - reference.force),
+        )
+        expected = _expected_seconds(forcefield, whole, part)
+        if expected > patience:
+            return dataclasses.replace(row, note=f"not run: about {expected:.3g} s per call")
+        seconds = _seconds(forcefield, whole)
+    except (InputError, ArithmeticError) as error:
+        return Row(name, settings, note=str(error))
+    return dataclasses.replace(row, seconds=seconds, sites_per_second=whole.sites / seconds)
+
+
+def _expected_seconds(forcefield: ForceField, whole: Sample, part: Sample) -> float:
+    """Time per call on the whole lattice from its growth between a quarter of the part and the part [second]."""
+    if whole.sites == part.sites:
+        return 0.0
+    small = part.corner(tuple(max(n // 2, 2 * part.model.lattice.cell.smallest) for n in part.model.lattice.shape))
+    try:
+        times = _seconds(forcefield, small), _seconds(forcefield, part)
+    except InputError:  # the small one may be too small for it
+        return _seconds(forcefield, part) * whole.sites / part.sites
+    growth = max(1.0, math.log(times[1] / times[0]) / math.log(part.sites / small.sites))
+    return times[1] * (whole.sites / part.sites) ** growth
+
+
+def _evaluated(forcefield: ForceField, sample: Sample) -> Electrons:
+    electrons = Electrons.empty(1, sample.model)
+    forcefield.prepare(sample.model, 1)
+    try:
+        forcefield.evaluate(sample.model, sample.x, 0, electrons)
+    finally:
+        forcefield.close()
+    return electrons
+
+
+def _seconds(forcefield: ForceField, sample: Sample) -> float:
+    """Median time of a call after the first [second]."""
+    electrons = Electrons.empty(1, sample.model)
+    forcefield.prepare(sample.model, 1)
+    times: list[float] = []
+    try:
+        forcefield.evaluate(sample.model, sample.x, 0, electrons)  # compiles and fills caches
+        while len(times) < REPEATS and sum(times) < AFTER_A_WHILE:
+            started = time.perf_counter()
+            forcefield.evaluate(sample.model, sample.x, 0, electrons)
+            times.append(time.perf_counter() - started)
+    finally:
+        forcefield.close()
+    return statistics.median(times)
+
+
+def _rms(error: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(error))))
