@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from queue import SimpleQueue
+from typing import Any, Literal, NamedTuple
 
 import numba
 import numpy as np
@@ -12,7 +14,7 @@ from scipy.special import expit, logit
 
 from forcefields.dissection import Elimination, dissect
 from forcefields.fermi import MOST_POLES, SMALLEST_TOLERANCE, FermiPoles, fermi_poles
-from forcefields.selected_inversion import DEPTH, LANE_BYTES, selected_inverse
+from forcefields.selected_inversion import LANE_BYTES, Workspace, selected_inverse, work_entries, workspace
 from forcefields.spectrum import spectral_reach
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
@@ -59,7 +61,7 @@ class PoleExpansion:
     def capabilities(self, model: Model, replicas: int) -> Capabilities:
         """Conservative (in float64) and global; memory for one set of fronts per thread."""
         tree = self._elimination(model)
-        numbers = sum(_work_entries(tree, np.iscomplexobj(model.hops().amplitude)))
+        numbers = sum(work_entries(tree, not np.iscomplexobj(model.hops().amplitude)))
         chunks = -(-MOST_POLES // self._lanes) * replicas
         answers = chunks * (model.lattice.sites + 2 * len(model.hops().i)) * 8
         return Capabilities(
@@ -82,8 +84,12 @@ class PoleExpansion:
                 f"{numba.get_num_threads()} threads, but only {available / 2**30:.1f} GiB are free; "
                 "use a smaller lattice or fewer threads (NUMBA_NUM_THREADS)"
             )
-        self._prepared["tree"] = self._elimination(model)
-        self._prepared["work"] = self._workspace(model)
+        self.close()
+        tree, symmetric = self._elimination(model), not np.iscomplexobj(model.hops().amplitude)
+        free: SimpleQueue[Workspace] = SimpleQueue()
+        for _ in range(numba.get_num_threads()):
+            free.put(workspace(tree, symmetric, self._number))
+        self._prepared.update(tree=tree, free=free, threads=ThreadPoolExecutor(numba.get_num_threads()))
 
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Energies, densities and forces of all replicas at x (R, N, D)."""
@@ -108,7 +114,9 @@ class PoleExpansion:
         return np.concatenate([self._at_fixed_filling(model, hops, one[None])[1].bonds for one in onsite])
 
     def close(self) -> None:
-        """Drop order and fronts."""
+        """Drop the order of elimination, the fronts and the threads."""
+        if "threads" in self._prepared:
+            self._prepared["threads"].shutdown()
         self._prepared.clear()
 
     @property
@@ -125,13 +133,6 @@ class PoleExpansion:
             return self._prepared["tree"]
         hops = model.hops()
         return dissect(model.lattice.cells, hops.i, hops.j)
-
-    def _workspace(self, model: Model) -> tuple[Array, ...]:
-        """Fronts, stacks, swept columns and scratch for each thread."""
-        front, stack, kept, scratch = _work_entries(self._prepared["tree"], np.iscomplexobj(model.hops().amplitude))
-        threads, unit = numba.get_num_threads(), 2 * self._lanes
-        flat = tuple(np.zeros((threads, entries * unit), dtype=self._number) for entries in (front, stack, kept))
-        return (*flat, np.zeros((threads, 6, scratch // 6 * unit), dtype=self._number))
 
     def _fit(self, model: Model, half_width: float) -> FermiPoles:
         return fermi_poles(model.electronic_temperature, half_width, tolerance=self.tolerance, count=self.poles)
@@ -168,44 +169,44 @@ class PoleExpansion:
 
     def _solve(self, hops: Hops, levels: Array, fits: list[FermiPoles]) -> _Answer:
         """Sums over the poles of each replica's fit; replicas and chunks of poles are independent jobs."""
-        lanes, (replicas, sites) = self._lanes, levels.shape
-        replica, poles, weights = _jobs(fits, lanes)
-        diagonal = np.empty((len(poles), sites))
-        bonds = np.empty((len(poles), len(hops.i)), dtype=complex)
-        log_det = np.empty(len(poles))
-        lower = not np.iscomplexobj(hops.amplitude)
-        tree = self._prepared["tree"]
-        panel = _panels(tree, lower)
-        amplitude = hops.amplitude.astype(complex)
-        selected_inverse(
-            tree,
-            panel,
-            levels,
-            amplitude,
-            replica,
-            poles,
-            weights,
-            self._prepared["work"],
-            lower,
-            diagonal,
-            bonds,
-            log_det,
+        replicas, sites = levels.shape
+        amplitude = hops.amplitude
+        jobs = _jobs(fits, self._lanes)
+        diagonal = np.empty((len(jobs), sites))
+        bonds = np.empty((len(jobs), len(amplitude)), dtype=complex)
+
+        def do(q: int) -> float:
+            job, work = jobs[q], self._prepared["free"].get()
+            try:
+                return selected_inverse(
+                    self._prepared["tree"],
+                    levels[job.replica],
+                    amplitude,
+                    job.poles,
+                    job.weights,
+                    work,
+                    diagonal[q],
+                    bonds[q],
+                )
+            finally:
+                self._prepared["free"].put(work)
+
+        log_det = list(
+            self._prepared["threads"].map(do, range(len(jobs))) if len(jobs) > 1 else map(do, range(len(jobs)))
         )
         if not np.isfinite(log_det).all():
             raise ArithmeticError("the Green's functions are not finite; are the positions?")
-        answer = _Answer(np.empty((replicas, sites)), np.empty(replicas), np.empty((replicas, len(hops.i)), complex))
+        answer = _Answer(np.empty((replicas, sites)), np.empty(replicas), np.empty((replicas, len(amplitude)), complex))
         hopping_square = 2.0 * float((np.abs(amplitude) ** 2).sum())
         for r, fit in enumerate(fits):
-            mine = np.flatnonzero(replica == r)
-            # Summed in order of the jobs, one by one, so that a replica alone gives the same bytes.
             answer.density[r] = 0.5 - fit.slope * levels[r]
             answer.bonds[r] = -fit.slope * amplitude
             answer.energy[r] = sites * fit.offset + 0.5 * levels[r].sum()
             answer.energy[r] -= 0.5 * fit.slope * (np.square(levels[r]).sum() + hopping_square)
-            for q in mine:
-                answer.density[r] -= diagonal[q]
-                answer.bonds[r] -= bonds[q]
-                answer.energy[r] -= log_det[q]
+        for q, job in enumerate(jobs):  # in this order, whichever was done first
+            answer.density[job.replica] -= diagonal[q]
+            answer.bonds[job.replica] -= bonds[q]
+            answer.energy[job.replica] -= log_det[q]
         return answer
 
 
@@ -218,29 +219,23 @@ class _Answer:
     bonds: Array
 
 
-def _jobs(fits: list[FermiPoles], lanes: int) -> tuple[Array, Array, Array]:
-    """Replica (Q,), poles and weights (Q, lanes) of each job; the last one of a replica is filled up with weight 0."""
-    replica, poles, weights = [], [], []
+class _Job(NamedTuple):
+    """Poles and weights (lanes,) that are computed together, for one replica."""
+
+    replica: int
+    poles: Array
+    weights: Array
+
+
+def _jobs(fits: list[FermiPoles], lanes: int) -> list[_Job]:
+    """The poles of each replica in chunks; the last one is filled up with weight 0."""
+    jobs = []
     for r, fit in enumerate(fits):
         for first in range(0, len(fit.poles), lanes):
             missing = max(0, first + lanes - len(fit.poles))
-            replica.append(r)
-            poles.append(np.pad(fit.poles[first : first + lanes], (0, missing), mode="edge"))
-            weights.append(np.pad(fit.weights[first : first + lanes], (0, missing)))
-    return np.array(replica), np.array(poles), np.array(weights)
-
-
-def _panels(tree: Elimination, lower: bool) -> Array:
-    """Where the swept columns (and, without symmetry, rows) of each front are kept [entries], (F + 1,)."""
-    eliminated = np.diff(tree.first)
-    lengths = eliminated * (tree.size if lower else 2 * tree.size - eliminated)
-    return np.concatenate([[0], np.cumsum(lengths)])
-
-
-def _work_entries(tree: Elimination, hermitian: bool) -> tuple[int, int, int, int]:
-    """Matrix entries of the largest front, the stack, all swept columns, and scratch."""
-    largest = int(tree.size.max())
-    return largest**2, tree.stack, int(_panels(tree, not hermitian)[-1]), 6 * DEPTH * max(largest, DEPTH)
+            poles = np.pad(fit.poles[first : first + lanes], (0, missing), mode="edge")
+            jobs.append(_Job(r, poles, np.pad(fit.weights[first : first + lanes], (0, missing))))
+    return jobs
 
 
 def _bracket(excess: Any, guess: float, width: float, lowest: float, highest: float) -> tuple[float, float]:

@@ -22,14 +22,16 @@ Math. Softw. 37, 40 (2011), doi:10.1145/1916461.1916464 (selected inversion).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from forcefields.dissection import Elimination
 
 Array = NDArray[Any]
 
@@ -37,7 +39,6 @@ LANE_BYTES = 32  # four float64 or eight float32: one AVX2 register
 DEPTH = 4  # pivots swept at once, and products summed per visit to a matrix entry
 
 _jit = njit(error_model="numpy", cache=True, nogil=True)
-_jit_parallel = njit(error_model="numpy", cache=True, nogil=True, parallel=True)
 
 
 def _tile(rows: int, columns: int) -> Any:
@@ -453,60 +454,62 @@ def _collect(
         bonds[hop if hop >= 0 else -1 - hop] = complex(real, imaginary if hop >= 0 else -imaginary)
 
 
-@_jit_parallel
+class Workspace(NamedTuple):
+    """Buffers for one set of poles; flat but for `scratch` (6, size DEPTH)."""
+
+    front: Array
+    stack: Array
+    kept: Array
+    scratch: Array
+
+
+def workspace(tree: Elimination, symmetric: bool, number: np.dtype[Any]) -> Workspace:
+    """New buffers for numbers of this type."""
+    unit = 2 * LANE_BYTES // number.itemsize
+    front, stack, kept, scratch = work_entries(tree, symmetric)
+    return Workspace(
+        front=np.zeros(front * unit, dtype=number),
+        stack=np.zeros(stack * unit, dtype=number),
+        kept=np.zeros(kept * unit, dtype=number),
+        scratch=np.zeros((6, scratch // 6 * unit), dtype=number),
+    )
+
+
+def work_entries(tree: Elimination, symmetric: bool) -> tuple[int, int, int, int]:
+    """Matrix entries, of 2 LANE_BYTES each, of the largest front, the stack, all swept columns, and scratch."""
+    largest = int(tree.size.max())
+    return largest**2, tree.stack, int(_panels(tree, symmetric)[-1]), 6 * DEPTH * max(largest, DEPTH)
+
+
+def _panels(tree: Elimination, symmetric: bool) -> Array:
+    """Where the swept columns (and, without symmetry, rows) of each front are kept [entries], (F + 1,)."""
+    eliminated = np.diff(tree.first)
+    lengths = eliminated * (tree.size if symmetric else 2 * tree.size - eliminated)
+    return np.concatenate([[0], np.cumsum(lengths)])
+
+
 def selected_inverse(
-    tree: Any,
-    panel: Array,
+    tree: Elimination,
     levels: Array,
     hops: Array,
-    replica: Array,
     poles: Array,
     weights: Array,
-    work: Any,
-    lower: bool,
+    work: Workspace,
     diagonal: Array,
     bonds: Array,
-    log_det: Array,
-) -> None:
-    """Sums over poles of G = (H - i w)^-1 for jobs q of `lanes` poles each; slots of `work` are shared out among threads.
+) -> float:
+    """Sums over as many poles as there are lanes; returns sum_p weights_p log|det(H - i w_p)|.
 
-    levels (R, N) and hops (B,) are H; replica (Q,), poles and weights (Q, lanes) say what job q is. It writes
+    H has `levels` (N,) on its diagonal and `hops` (B,), real or complex. Written to
 
-    diagonal (Q, N)   sum_p weights_p Re G_ii
-    bonds (Q, B)      sum_p weights_p [G_ij + conj G_ji]/2
-    log_det (Q,)      sum_p weights_p log|det(H - i w_p)|
+    diagonal (N,)   sum_p weights_p Re G_ii
+    bonds (B,)      sum_p weights_p [G_ij + conj G_ji]/2, complex
+
+    Releases the interpreter lock: calls with different `work` run side by side.
     """
-    fronts, stacks, kept, scratch = work
-    slots, jobs, unit = len(fronts), len(poles), 2 * poles.shape[1]
-    for slot in prange(slots):
-        for q in range(slot, jobs, slots):
-            logs = np.zeros(unit // 2)
-            mine = levels[replica[q]]
-            _go_up(
-                tree,
-                mine,
-                hops,
-                poles[q],
-                panel,
-                fronts[slot],
-                stacks[slot],
-                kept[slot],
-                scratch[slot],
-                unit,
-                lower,
-                logs,
-            )
-            _go_down(
-                tree,
-                weights[q],
-                panel,
-                fronts[slot],
-                stacks[slot],
-                kept[slot],
-                scratch[slot],
-                unit,
-                lower,
-                diagonal[q],
-                bonds[q],
-            )
-            log_det[q] = (weights[q] * logs).sum()
+    unit, symmetric = 2 * len(poles), not np.iscomplexobj(hops)
+    panel, logs = _panels(tree, symmetric), np.zeros(len(poles))
+    amplitude = hops.astype(complex)
+    _go_up(tree, levels, amplitude, poles, panel, *work, unit, symmetric, logs)
+    _go_down(tree, weights, panel, *work, unit, symmetric, diagonal, bonds)
+    return float((weights * logs).sum())
