@@ -14,9 +14,9 @@ from scipy.special import expit, logit
 
 from forcefields.dissection import Elimination, dissect
 from forcefields.fermi import MOST_POLES, SMALLEST_TOLERANCE, FermiPoles, fermi_poles
+from forcefields.memory import require_memory
 from forcefields.selected_inversion import LANE_BYTES, Workspace, selected_inverse, work_entries, workspace
 from forcefields.spectrum import spectral_reach
-from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
 from latticemd.models.model import Hops, Model
 from latticemd.parameters import parameter
@@ -75,21 +75,18 @@ class PoleExpansion:
 
     def prepare(self, model: Model, replicas: int) -> None:
         """Find the order of elimination and allocate. Raises InputError when the machine cannot hold the fronts."""
-        from forcefields.ed import _available_memory
-
-        needed, available = self.capabilities(model, replicas).bytes_needed, _available_memory()
-        if needed > available:
-            raise InputError(
-                f"forcefield poles needs {needed / 2**30:.1f} GiB for {model.lattice.sites} sites and "
-                f"{numba.get_num_threads()} threads, but only {available / 2**30:.1f} GiB are free; "
-                "use a smaller lattice or fewer threads (NUMBA_NUM_THREADS)"
-            )
+        threads = numba.get_num_threads()
+        require_memory(
+            self.capabilities(model, replicas).bytes_needed,
+            f"forcefield poles with {model.lattice.sites} sites and {threads} threads",
+            "use a smaller lattice or fewer threads (NUMBA_NUM_THREADS)",
+        )
         self.close()
         tree, symmetric = self._elimination(model), not np.iscomplexobj(model.hops().amplitude)
         free: SimpleQueue[Workspace] = SimpleQueue()
-        for _ in range(numba.get_num_threads()):
+        for _ in range(threads):
             free.put(workspace(tree, symmetric, self._number))
-        self._prepared.update(tree=tree, free=free, threads=ThreadPoolExecutor(numba.get_num_threads()))
+        self._prepared.update(tree=tree, free=free, threads=ThreadPoolExecutor(threads))
 
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Energies, densities and forces of all replicas at x (R, N, D)."""

@@ -13,7 +13,7 @@ from latticemd.models.model import Hops
 Array = NDArray[Any]
 
 
-def spectral_reach(levels: Array, hops: Hops, iterations: int = 6) -> Array:
+def spectral_reach(levels: Array, hops: Hops, iterations: int = 12) -> Array:
     """An upper bound on the modulus of the eigenvalues of H = levels (R, N) on the diagonal and hops beside it, (R,) [energy].
 
     No eigenvalue of H exceeds, in modulus, the largest one of |H|, and that is at most max_i (|H| v)_i / v_i for any v > 0
