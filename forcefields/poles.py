@@ -14,8 +14,9 @@ from scipy.special import expit, logit
 
 from forcefields.dissection import Elimination, dissect
 from forcefields.fermi import MOST_POLES, SMALLEST_TOLERANCE, FermiPoles, fermi_poles
+from forcefields.lanes import LANE_BYTES
 from forcefields.memory import require_memory
-from forcefields.selected_inversion import LANE_BYTES, Workspace, selected_inverse, work_entries, workspace
+from forcefields.selected_inversion import Workspace, selected_inverse, work_entries, workspace
 from forcefields.spectrum import spectral_reach
 from latticemd.forcefield import Array, Capabilities, Electrons
 from latticemd.models.model import Hops, Model
@@ -42,8 +43,12 @@ class PoleExpansion:
     is little to gain. At fixed filling each replica costs about eight times as much. Complex hops cost twice as much as
     real ones. When lattices have more than about 10^5 sites, choose a local force field.
 
-    `precision: mixed` computes Green's functions in single precision and sums in double: half the time, errors near 1e-6 in
-    the density; the energy is then too coarse to be differentiated. Use it with a tolerance of 1e-6 or so.
+    Poles are chosen for an interval that follows the spectrum in steps of 2^(1/4); where it steps, the density changes by no
+    more than the tolerance. The answer depends on nothing but the model and x.
+
+    `precision: mixed` computes Green's functions in single precision and sums in double: half the time, errors of 1e-7 to
+    1e-6 in the density and in its lattice symmetries; the energy is then too coarse to be differentiated. Use it with a
+    tolerance of 1e-6 or so.
 
     References: Lin, Lu, Ying and E, Chin. Ann. Math. B 30, 729 (2009), doi:10.1007/s11401-009-0201-7 (pole expansion);
     Lin, Yang, Meza, Lu, Ying and E, doi:10.1145/1916461.1916464 (selected inversion).
@@ -97,7 +102,7 @@ class PoleExpansion:
             out.density[...], out.energy[...] = answer.density, answer.energy
         else:
             for r in range(len(x)):
-                mu, answer = self._at_fixed_filling(model, hops, onsite[r : r + 1])
+                mu, answer = self._at_fixed_filling(model, model.filling, hops, onsite[r : r + 1])
                 out.mu[r], out.density[r] = mu, answer.density[0]
                 out.energy[r] = answer.energy[0] + mu * model.filling * onsite.shape[1]
         out.energy += model.electron_constant(x)
@@ -108,7 +113,8 @@ class PoleExpansion:
         hops, onsite = model.hops(), model.onsite(x)
         if model.filling is None:
             return self._at_fixed_mu(model, hops, onsite - (model.mu or 0.0)).bonds
-        return np.concatenate([self._at_fixed_filling(model, hops, one[None])[1].bonds for one in onsite])
+        answers = [self._at_fixed_filling(model, model.filling, hops, one[None])[1] for one in onsite]
+        return np.concatenate([answer.bonds for answer in answers])
 
     def close(self) -> None:
         """Drop the order of elimination, the fronts and the threads."""
@@ -129,7 +135,7 @@ class PoleExpansion:
         if "tree" in self._prepared:
             return self._prepared["tree"]
         hops = model.hops()
-        return dissect(model.lattice.cells, hops.i, hops.j)
+        return dissect(np.repeat(model.lattice.cells, model.orbitals, axis=0), hops.i, hops.j)
 
     def _fit(self, model: Model, half_width: float) -> FermiPoles:
         return fermi_poles(model.electronic_temperature, half_width, tolerance=self.tolerance, count=self.poles)
@@ -139,9 +145,9 @@ class PoleExpansion:
         fits = [self._fit(model, reach) for reach in spectral_reach(levels, hops)]
         return self._solve(hops, levels, fits)
 
-    def _at_fixed_filling(self, model: Model, hops: Hops, onsite: Array) -> tuple[float, _Answer]:
+    def _at_fixed_filling(self, model: Model, filling: float, hops: Hops, onsite: Array) -> tuple[float, _Answer]:
         """mu and everything for one replica, onsite (1, N): a bracketed search that starts from isolated sites."""
-        filling, kt = model.filling or 0.5, model.electronic_temperature
+        kt = model.electronic_temperature
         middle = 0.5 * (onsite.max() + onsite.min())
         reach = float(spectral_reach(onsite - middle, hops)[0])
         shift = kt * float(logit(filling))  # from the edges of the spectrum to those of the interval that mu lies in
@@ -188,9 +194,8 @@ class PoleExpansion:
             finally:
                 self._prepared["free"].put(work)
 
-        log_det = list(
-            self._prepared["threads"].map(do, range(len(jobs))) if len(jobs) > 1 else map(do, range(len(jobs)))
-        )
+        side_by_side = self._prepared["threads"].map if len(jobs) > 1 else map
+        log_det = list(side_by_side(do, range(len(jobs))))
         if not np.isfinite(log_det).all():
             raise ArithmeticError("the Green's functions are not finite; are the positions?")
         answer = _Answer(np.empty((replicas, sites)), np.empty(replicas), np.empty((replicas, len(amplitude)), complex))
@@ -245,7 +250,8 @@ def _bracket(excess: Any, guess: float, width: float, lowest: float, highest: fl
     near = guess
     while True:
         far = min(max(near + direction * width, lowest), highest)
-        # At the ends of the interval the exact sign is known, whatever the fit says.
-        if excess(far) * direction >= 0.0 or far in (lowest, highest):
+        if excess(far) * direction >= 0.0:
             return min(near, far), max(near, far)
+        if far in (lowest, highest):  # exact levels would have changed sign here; the fit misses it by its error
+            return far, far
         near, width = far, 2.0 * width

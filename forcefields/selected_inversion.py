@@ -1,8 +1,6 @@
 """Selected entries of (H - mu - i w)^-1 for many w at once: the arithmetic of `poles`, compiled by numba.
 
-A number here is a vector: one complex value for each of several poles, all real parts and then all imaginary parts. Every
-operation on a matrix entry is one on all these poles, so matrices of any size, the smallest included, run at the speed of
-SIMD units. `LANE_BYTES` is the length of such a vector; two of them are an entry. A matrix is a flat array of entries.
+Numbers are those of `forcefields.lanes`: every matrix entry stands for one complex value for each of several poles.
 
 On the way up each front is swept: with rows E to eliminate and B behind them, the sweep turns
 
@@ -25,135 +23,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit
 from numpy.typing import NDArray
 
 from forcefields.dissection import Elimination
+from forcefields.lanes import DEPTH, LANE_BYTES, add, copy, subtract_products
 
 Array = NDArray[Any]
 
-LANE_BYTES = 32  # four float64 or eight float32: one AVX2 register
-DEPTH = 4  # pivots swept at once, and products summed per visit to a matrix entry
-
 _jit = njit(error_model="numpy", cache=True, nogil=True)
-
-
-def _tile(rows: int, columns: int) -> Any:
-    """An instruction c[i, j] -= sum_k a[i, k] b[j, k] on a rows x columns tile of entries, k < DEPTH, held in registers.
-
-    Written in vector instructions because LLVM's vectoriser cannot see that the tile's entries do not overlap and falls back
-    to scalar code, four to eight times slower. `c_at`, `a_at`, `b_at` are array indices of first numbers, `stride` is the
-    distance of two rows of c in numbers; a and b have DEPTH entries per row.
-    """
-
-    @intrinsic
-    def subtract_products(
-        _context: Any, c: Any, c_at: Any, stride: Any, a: Any, a_at: Any, b: Any, b_at: Any
-    ) -> tuple[Any, Any]:
-        signature = types.void(c, types.intp, types.intp, a, types.intp, b, types.intp)
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            lane, number = _lane(context, signature.args[0])
-            c_data, a_data, b_data = (_data(context, builder, signature, arguments, n) for n in (0, 3, 5))
-            integer = arguments[1].type
-
-            def place(data: Any, base: Any, lanes: int) -> Any:
-                offset = builder.add(base, ir.Constant(integer, lanes * lane.count))
-                return builder.bitcast(builder.gep(data, [offset]), lane.as_pointer())
-
-            def load(data: Any, base: Any, entry: int) -> list[Any]:
-                return [builder.load(place(data, base, 2 * entry + part), align=number) for part in (0, 1)]
-
-            def add(x: Any, y: Any, z: Any) -> Any:
-                return builder.fadd(x, builder.fmul(y, z, flags=("contract",)), flags=("contract",))
-
-            def subtract(x: Any, y: Any, z: Any) -> Any:
-                return builder.fsub(x, builder.fmul(y, z, flags=("contract",)), flags=("contract",))
-
-            starts = [
-                builder.add(arguments[1], builder.mul(arguments[2], ir.Constant(integer, i))) for i in range(rows)
-            ]
-            held = {(i, j): load(c_data, starts[i], j) for i in range(rows) for j in range(columns)}
-            for k in range(DEPTH):
-                left = [load(a_data, arguments[4], i * DEPTH + k) for i in range(rows)]
-                right = [load(b_data, arguments[6], j * DEPTH + k) for j in range(columns)]
-                for (i, j), (real, imaginary) in held.items():
-                    (ar, ai), (br, bi) = left[i], right[j]
-                    held[i, j] = [
-                        add(subtract(real, ar, br), ai, bi),
-                        subtract(subtract(imaginary, ar, bi), ai, br),
-                    ]
-            for (i, j), entry in held.items():
-                for part in (0, 1):
-                    builder.store(entry[part], place(c_data, starts[i], 2 * j + part), align=number)
-            return context.get_dummy_value()
-
-        return signature, generate
-
-    return subtract_products
-
-
-def _lane(context: Any, array: Any) -> tuple[Any, int]:
-    """The vector type of one lane of this array, and the bytes of one number."""
-    number = 4 if array.dtype == types.float32 else 8
-    return ir.VectorType(context.get_value_type(array.dtype), LANE_BYTES // number), number
-
-
-def _data(context: Any, builder: Any, signature: Any, arguments: Any, n: int) -> Any:
-    return cgutils.create_struct_proxy(signature.args[n])(context, builder, arguments[n]).data
-
-
-def _move(add: bool) -> Any:
-    """An instruction target[at] = source[source_at], or += with `add`, for one entry; both are array indices of numbers."""
-
-    @intrinsic
-    def move(_context: Any, target: Any, at: Any, source: Any, source_at: Any) -> tuple[Any, Any]:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            lane, number = _lane(context, signature.args[0])
-            pointers = []
-            for n in (0, 2):
-                data = _data(context, builder, signature, arguments, n)
-                pointers.append(builder.bitcast(builder.gep(data, [arguments[n + 1]]), lane.as_pointer()))
-            for part in (0, 1):
-                into, origin = (builder.gep(p, [ir.Constant(ir.IntType(64), part)]) for p in pointers)
-                value = builder.load(origin, align=number)
-                if add:
-                    value = builder.fadd(builder.load(into, align=number), value)
-                builder.store(value, into, align=number)
-            return context.get_dummy_value()
-
-        return types.void(target, types.intp, source, types.intp), generate
-
-    return move
-
-
-_tile_2x2, _tile_1x1 = _tile(2, 2), _tile(1, 1)
-_copy, _add = _move(add=False), _move(add=True)
-
-
-@_jit
-def subtract_products(
-    c: Array, at: int, stride: int, rows: int, columns: int, a: Array, b: Array, unit: int, lower: bool
-) -> None:
-    """c[i, j] -= sum_k a[i, k] b[j, k] for rows x columns entries from c[at], with rows `stride` entries apart.
-
-    With `lower` the entries far above the diagonal are left out; some close to it are computed for nothing.
-    """
-    step = DEPTH * unit
-    for i in range(0, rows - 1, 2):
-        end = min(columns, i + 2) if lower else columns
-        row = (at + i * stride) * unit
-        for j in range(0, end - 1, 2):
-            _tile_2x2(c, row + j * unit, stride * unit, a, i * step, b, j * step)
-        if end % 2:
-            for n in range(2):
-                _tile_1x1(c, row + (n * stride + end - 1) * unit, 0, a, (i + n) * step, b, (end - 1) * step)
-    if rows % 2:
-        for j in range(min(columns, rows) if lower else columns):
-            _tile_1x1(c, (at + (rows - 1) * stride + j) * unit, 0, a, (rows - 1) * step, b, j * step)
 
 
 @_jit
@@ -231,16 +109,16 @@ def _read_block(
         for k in range(block):
             pivot = first + k
             stored = i > pivot or not lower
-            _copy(u, (i * DEPTH + k) * unit, w, (i * size + pivot if stored else pivot * size + i) * unit)
+            copy(u, (i * DEPTH + k) * unit, w, (i * size + pivot if stored else pivot * size + i) * unit)
             if not lower:
-                _copy(v, (i * DEPTH + k) * unit, w, (pivot * size + i) * unit)
+                copy(v, (i * DEPTH + k) * unit, w, (pivot * size + i) * unit)
     for k in range(DEPTH):
         if k >= block:
             p[(k * DEPTH + k) * unit : (k * DEPTH + k) * unit + lanes] = 1.0
             continue
         for j in range(block):
             row, column = (max(k, j), min(k, j)) if lower else (k, j)
-            _copy(p, (k * DEPTH + j) * unit, w, ((first + row) * size + first + column) * unit)
+            copy(p, (k * DEPTH + j) * unit, w, ((first + row) * size + first + column) * unit)
 
 
 @_jit
@@ -271,12 +149,12 @@ def _write_block(
         for k in range(block):
             pivot = first + k
             stored = i > pivot or not lower
-            _copy(w, (i * size + pivot if stored else pivot * size + i) * unit, by_columns, (i * DEPTH + k) * unit)
+            copy(w, (i * size + pivot if stored else pivot * size + i) * unit, by_columns, (i * DEPTH + k) * unit)
             if not lower:
-                _copy(w, (pivot * size + i) * unit, by_rows, (i * DEPTH + k) * unit)
+                copy(w, (pivot * size + i) * unit, by_rows, (i * DEPTH + k) * unit)
     for k in range(block):
         for j in range(block):
-            _copy(w, ((first + k) * size + first + j) * unit, q, (j * DEPTH + k) * unit)
+            copy(w, ((first + k) * size + first + j) * unit, q, (j * DEPTH + k) * unit)
 
 
 @_jit
@@ -308,7 +186,7 @@ def _assemble(
         block = tree.up_block[child]
         for i in range(len(rows)):
             for j in range(i + 1 if lower else len(rows)):
-                _add(w, (rows[i] * size + rows[j]) * unit, stack, (block + i * len(rows) + j) * unit)
+                add(w, (rows[i] * size + rows[j]) * unit, stack, (block + i * len(rows) + j) * unit)
 
 
 @_jit
@@ -377,7 +255,7 @@ def _go_down(
             block = tree.down_block[child]
             for i in range(len(rows)):
                 for j in range(i + 1 if lower else len(rows)):
-                    _copy(stack, (block + i * len(rows) + j) * unit, w, (rows[i] * size + rows[j]) * unit)
+                    copy(stack, (block + i * len(rows) + j) * unit, w, (rows[i] * size + rows[j]) * unit)
 
 
 @_jit
@@ -405,18 +283,18 @@ def _inverse_of_front(
             for i in range(boundary):
                 m = eliminated + i
                 stored = m >= n or not lower
-                _copy(a, (i * DEPTH + k) * unit, w, (m * size + n if stored else n * size + m) * unit)
+                copy(a, (i * DEPTH + k) * unit, w, (m * size + n if stored else n * size + m) * unit)
             row = n * eliminated if lower else _general_row(n, eliminated, size)
             for j in range(eliminated):
-                _copy(b, (j * DEPTH + k) * unit, kept, (row + j) * unit)
+                copy(b, (j * DEPTH + k) * unit, kept, (row + j) * unit)
         subtract_products(w, below, size, boundary, eliminated, a, b, unit, False)
         if not lower:
             for k in range(block):
                 n = eliminated + first + k
                 for j in range(boundary):
-                    _copy(a, (j * DEPTH + k) * unit, w, (n * size + eliminated + j) * unit)
+                    copy(a, (j * DEPTH + k) * unit, w, (n * size + eliminated + j) * unit)
                 for i in range(eliminated):
-                    _copy(b, (i * DEPTH + k) * unit, kept, (i * size + n) * unit)
+                    copy(b, (i * DEPTH + k) * unit, kept, (i * size + n) * unit)
             subtract_products(w, eliminated, size, eliminated, boundary, b, a, unit, False)
     for first in range(0, boundary, DEPTH):
         block = min(DEPTH, boundary - first)
@@ -425,8 +303,8 @@ def _inverse_of_front(
         for k in range(block):
             n = eliminated + first + k
             for i in range(eliminated):
-                _copy(a, (i * DEPTH + k) * unit, kept, (n * eliminated + i if lower else i * size + n) * unit)
-                _copy(b, (i * DEPTH + k) * unit, w, (n * size + i) * unit)
+                copy(a, (i * DEPTH + k) * unit, kept, (n * eliminated + i if lower else i * size + n) * unit)
+                copy(b, (i * DEPTH + k) * unit, w, (n * size + i) * unit)
         subtract_products(w, 0, size, eliminated, eliminated, a, b, unit, lower)
 
 
