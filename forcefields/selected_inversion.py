@@ -35,24 +35,24 @@ _jit = njit(error_model="numpy", cache=True, nogil=True)
 
 
 @_jit
-def _invert_pivots(p: Array, unit: int, log_modulus: Array) -> None:
-    """p <- p^-1 for one DEPTH x DEPTH block, and log_modulus += log|det p|, for each pole."""
+def _invert_pivots(p: Array, block: int, unit: int, log_modulus: Array) -> None:
+    """p <- p^-1 for the first `block` rows and columns, and log_modulus += log|det p|, for each pole."""
     lanes = unit // 2
     for pole in range(lanes):
         modulus = 1.0
-        for k in range(DEPTH):
+        for k in range(block):
             at = (k * DEPTH + k) * unit + pole
             real, imaginary = p[at], p[at + lanes]
             square = real * real + imaginary * imaginary
             modulus *= np.float64(square)
             real, imaginary = real / square, -imaginary / square
             p[at], p[at + lanes] = real, imaginary
-            for i in range(DEPTH):
+            for i in range(block):
                 if i == k:
                     continue
                 left = (i * DEPTH + k) * unit + pole
                 x, y = p[left], p[left + lanes]
-                for j in range(DEPTH):
+                for j in range(block):
                     if j == k:
                         continue
                     right, to = (k * DEPTH + j) * unit + pole, (i * DEPTH + j) * unit + pole
@@ -61,7 +61,7 @@ def _invert_pivots(p: Array, unit: int, log_modulus: Array) -> None:
                     p[to] -= x * u - y * v
                     p[to + lanes] -= x * v + y * u
                 p[left], p[left + lanes] = -(x * real - y * imaginary), -(x * imaginary + y * real)
-            for j in range(DEPTH):
+            for j in range(block):
                 if j == k:
                     continue
                 right = (k * DEPTH + j) * unit + pole
@@ -81,7 +81,7 @@ def _sweep(w: Array, size: int, eliminated: int, scratch: Array, unit: int, lowe
     for first in range(0, eliminated, DEPTH):
         block = min(DEPTH, eliminated - first)
         _read_block(w, size, first, block, u, v, p, unit, lower)
-        _invert_pivots(p, unit, logs)
+        _invert_pivots(p, block, unit, logs)
         panel = size * DEPTH * unit
         by_columns[:panel] = 0.0
         _negative_transposed(p, q, unit)
@@ -99,9 +99,9 @@ def _read_block(
     w: Array, size: int, first: int, block: int, u: Array, v: Array, p: Array, unit: int, lower: bool
 ) -> None:
     """Columns u and rows v of the pivots first ... first + block - 1 without the pivots, which go to p; the rest is padding."""
-    lanes = unit // 2
     u[: size * DEPTH * unit] = 0.0
-    v[: size * DEPTH * unit] = 0.0
+    if not lower:
+        v[: size * DEPTH * unit] = 0.0
     p[: DEPTH * DEPTH * unit] = 0.0
     for i in range(size):
         if first <= i < first + block:
@@ -112,10 +112,7 @@ def _read_block(
             copy(u, (i * DEPTH + k) * unit, w, (i * size + pivot if stored else pivot * size + i) * unit)
             if not lower:
                 copy(v, (i * DEPTH + k) * unit, w, (pivot * size + i) * unit)
-    for k in range(DEPTH):
-        if k >= block:
-            p[(k * DEPTH + k) * unit : (k * DEPTH + k) * unit + lanes] = 1.0
-            continue
+    for k in range(block):
         for j in range(block):
             row, column = (max(k, j), min(k, j)) if lower else (k, j)
             copy(p, (k * DEPTH + j) * unit, w, ((first + row) * size + first + column) * unit)
@@ -164,7 +161,8 @@ def _assemble(
     """The front f: its part of H - i w, and what its children pass on."""
     lanes = unit // 2
     size = tree.size[f]
-    w[: size * size * unit] = 0.0
+    for i in range(size):
+        w[i * size * unit : (i * size + (i + 1 if lower else size)) * unit] = 0.0
     for row in range(tree.first[f + 1] - tree.first[f]):
         at = row * (size + 1) * unit
         for pole in range(lanes):
@@ -217,7 +215,8 @@ def _go_up(
             kept[at : at + width] = w[i * size * unit : i * size * unit + width]
         for i in range(boundary):
             at, origin = (tree.up_block[f] + i * boundary) * unit, ((eliminated + i) * size + eliminated) * unit
-            stack[at : at + boundary * unit] = w[origin : origin + boundary * unit]
+            width = (i + 1 if lower else boundary) * unit
+            stack[at : at + width] = w[origin : origin + width]
 
 
 @_jit
@@ -247,7 +246,8 @@ def _go_down(
         boundary = size - eliminated
         for i in range(boundary):
             at, origin = ((eliminated + i) * size + eliminated) * unit, (tree.down_block[f] + i * boundary) * unit
-            w[at : at + boundary * unit] = stack[origin : origin + boundary * unit]
+            width = (i + 1 if lower else boundary) * unit
+            w[at : at + width] = stack[origin : origin + width]
         _inverse_of_front(w, size, eliminated, kept[panel[f] * unit : panel[f + 1] * unit], scratch, unit, lower)
         _collect(w, f, tree, weights, unit, lower, diagonal, bonds)
         for child in tree.children[tree.child_start[f] : tree.child_start[f + 1]]:
