@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import lapack
 from scipy.special import expit
 
-from latticemd.errors import InputError
+from forcefields.memory import require_memory
 from latticemd.forcefield import Array, Capabilities, Electrons
 from latticemd.models.model import Model
 
@@ -44,12 +44,8 @@ class ExactDiagonalisation:
 
     def prepare(self, model: Model, replicas: int) -> None:
         """Allocate H. Raises InputError when the machine cannot hold the matrices."""
-        needed, available = self.capabilities(model, replicas).bytes_needed, _available_memory()
-        if needed > available:
-            raise InputError(
-                f"forcefield ed needs {needed / 2**30:.1f} GiB for {model.lattice.sites} sites, but only "
-                f"{available / 2**30:.1f} GiB are free; use a smaller lattice"
-            )
+        needed = self.capabilities(model, replicas).bytes_needed
+        require_memory(needed, f"forcefield ed with {model.lattice.sites} sites", "use a smaller lattice")
         orbitals = model.lattice.sites * model.orbitals
         # Fortran order lets LAPACK overwrite H with its eigenvectors instead of copying it.
         self._buffers["h"] = np.zeros((orbitals, orbitals), dtype=model.hops().amplitude.dtype, order="F")
@@ -110,12 +106,3 @@ def chemical_potential(energies: Array, filling: float, temperature: float) -> f
             maxiter=200,
         )
     )
-
-
-def _available_memory() -> float:
-    """Bytes this process can still take [byte]; infinity where the system does not say."""
-    try:
-        with open("/proc/meminfo") as lines:
-            return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return float("inf")

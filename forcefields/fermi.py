@@ -144,7 +144,7 @@ def _best_fit(step: int, most: int) -> FermiPoles:
     """The best fit with up to `most` poles on |x| <= _width(step), x = e/kT."""
     width = _width(step)
     count, log_poles = _first_poles(width, most)
-    log_poles, weights = _least_squares(log_poles, _sample(width, 200 + 50 * count))
+    log_poles, weights = _least_squares(log_poles, _sample(width, 100 + 20 * count))
     order = np.argsort(log_poles)
     poles, slope, weights = np.exp(log_poles[order]), float(weights[-1]), weights[order]
     x = _sample(width, 10_000)  # the error is judged on points that the fit has not seen
@@ -176,7 +176,7 @@ def _sample(width: float, points: int) -> Array:
 def _first_poles(width: float, most: int) -> tuple[int, Array]:
     """Logarithms of nearly best poles, and how many: fewer than `most` where double precision can't tell so many apart."""
     for count in range(most, 0, -1):
-        x = _sample(width, 200 + 50 * count)
+        x = _sample(width, 100 + 20 * count)
         log_poles = 0.5 * _aaa_poles(x**2, _target(x) / x, x, count)
         if len(log_poles) == count:
             return count, log_poles
