@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -92,15 +93,17 @@ RAMPS = [
     "mass={kind: exponential, from: 1.0, to: 2.0, start: 3, time_constant: 4}",
     "anisotropy={kind: piecewise, points: [[0, 0.0], [6, 0.3], [9, 0.1]]}",
 ]
+EXACT = ["ed", "poles"]
 INTEGRATORS = sorted([*plugin_names("integrator"), "ABOBA", "OBRBO", "BRB", "OBAB"])
 CASES = [
-    *((integrator, replicas, model) for integrator in INTEGRATORS for replicas, model in ((1, "mu=0.0"), (3, "filling=0.4"))),
-    *((integrator, 2, ramp) for integrator in ("langevin", "overdamped", "nose_hoover") for ramp in RAMPS),
-]  # fmt: skip
+    *itertools.product(INTEGRATORS, EXACT, (1, 3), ["mu=0.0"]),
+    *((integrator, forcefield, 2, "filling=0.4") for integrator in ("langevin", "overdamped") for forcefield in EXACT),
+    *((integrator, "ed", 2, ramp) for integrator in ("langevin", "overdamped", "nose_hoover") for ramp in RAMPS),
+]
 
 
-@pytest.mark.parametrize(("integrator", "replicas", "model"), CASES)
-def test_an_interrupted_run_resumes_to_the_same_bytes(tmp_path, integrator, replicas, model):
+@pytest.mark.parametrize(("integrator", "forcefield", "replicas", "model"), CASES)
+def test_an_interrupted_run_resumes_to_the_same_bytes(tmp_path, integrator, forcefield, replicas, model):
     from latticemd.config import load_input
     from latticemd.errors import StoppedEarly
     from latticemd.runner import run
@@ -109,7 +112,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(tmp_path, integrator, repl
 
     def load(directory, steps):
         settings = [f"dynamics.integrator={integrator}", f"replicas={replicas}", f"dynamics.steps={steps}",
-                    f"output.directory={tmp_path / directory}"]  # fmt: skip
+                    f"output.directory={tmp_path / directory}", f"forcefield.name={forcefield}"]  # fmt: skip
         return load_input(tmp_path / "input.yaml", [*settings, f"model.{model}"])
 
     whole = run(load("whole", 12))
