@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numba
 import numpy as np
@@ -60,6 +60,11 @@ class PoleExpansion:
     poles: int | None = parameter(None, doc="number of poles instead of a tolerance", ge=1, le=MOST_POLES)
     precision: Literal["float64", "mixed"] = parameter(
         "float64", doc="float64, or mixed: Green's functions in single precision"
+    )
+    ladder: ClassVar[tuple[dict[str, Any], ...]] = (
+        *({"tolerance": tolerance, "precision": "mixed"} for tolerance in (1e-2, 1e-4, 1e-6)),
+        {"tolerance": 1e-7},
+        {"tolerance": 5e-10},
     )
     _prepared: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 

@@ -6,12 +6,12 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from latticemd.build import build_forcefield, build_model, build_state
+from latticemd.build import build_model, build_state
 from latticemd.config import RunInput
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Electrons, ForceField
@@ -74,27 +74,30 @@ class Sample:
 
 
 def bench(run_input: RunInput, patience: float = 30.0) -> Iterator[Row]:
-    """One row per force field and setting, as they are measured: those of the input first.
-
-    Errors are against exact diagonalisation of the input's first replica at step 0, of a corner of the lattice where the
-    whole has more than REFERENCE_SITES sites. A call that would take more than `patience` [second], by its growth between
-    two small lattices, is not made. What does not serve the model says why.
-    """
+    """One row per force field and setting for the input's first replica at step 0, those of the input first; see `compare`."""
     model, _ = build_model(run_input)
     whole = Sample(model, build_state(run_input, model).x[:1])
+    chosen = (run_input.forcefield.name, dict(run_input.forcefield.parameters))
+    ladders = [(name, dict(settings)) for name in plugin_names("forcefield") for settings in _ladder(name)]
+    return compare(whole, [chosen, *(candidate for candidate in ladders if candidate != chosen)], patience)
+
+
+def compare(whole: Sample, candidates: Sequence[tuple[str, dict[str, Any]]], patience: float = 30.0) -> Iterator[Row]:
+    """One row per candidate, a name of a force field and its settings, as they are measured.
+
+    Errors are against exact diagonalisation, of a corner of the lattice where the whole has more than REFERENCE_SITES
+    sites. A call that would take more than `patience` [second], by its growth between two small lattices, is not made.
+    What does not serve the model says why.
+    """
     part = _comparable(whole)
     reference = _evaluated(load_plugin("forcefield", REFERENCE)(), part)
-    chosen = (run_input.forcefield.name, dict(run_input.forcefield.parameters))
-    others = [(name, dict(settings)) for name in plugin_names("forcefield") for settings in _ladder(name)]
-    yield _measured(*chosen, build_forcefield(run_input), whole, part, reference, patience)
-    for name, settings in others:
-        if (name, settings) != chosen:
-            try:
-                forcefield = load_plugin("forcefield", name)(**settings)
-            except (TypeError, InputError) as error:
-                yield Row(name, settings, note=str(error))
-                continue
-            yield _measured(name, settings, forcefield, whole, part, reference, patience)
+    for name, settings in candidates:
+        try:
+            forcefield = load_plugin("forcefield", name)(**settings)
+        except (TypeError, InputError) as error:
+            yield Row(name, settings, note=str(error))
+            continue
+        yield _measured(name, settings, forcefield, whole, part, reference, patience)
 
 
 def recommended(rows: list[Row], tolerance: float) -> Row | None:

@@ -115,8 +115,7 @@ def states_of(model: Holstein, count: int, width: float) -> Iterator[tuple[str, 
     x = width * np.random.default_rng(100).normal(size=(count, model.lattice.sites, 1))
     yield "hot", x
     late = x[: max(1, count // 10)].copy()
-    motion, fixed = load_integrator("overdamped")
-    integrator = motion(dt=0.1, temperature=Ramp.constant(0.1), friction=0.2, seed=7, **fixed)
+    integrator = load_integrator("overdamped")(dt=0.1, temperature=Ramp.constant(0.1), friction=0.2, seed=7)
     simulation = Simulation(System(model, Cavity(radius=2), len(late)), integrator, State.at_rest(late))
     simulation.run(300)
     yield "late", simulation.state.x

@@ -21,29 +21,16 @@ from collections.abc import Callable
 
 import numpy as np
 import scipy.linalg
+from states import states
 
 from forcefields.ed import ExactDiagonalisation, diagonalise
 from forcefields.poles import PoleExpansion
-from latticemd import Holstein, Lattice
+from latticemd import Holstein
 from latticemd.forcefield import Electrons, ForceField
 
 EXACT, MIXED = PoleExpansion(), PoleExpansion(precision="mixed", tolerance=3e-7)
 ERROR_LIMITS = {"float64": 1e-9, "mixed": 1e-6}
 SPEED_LIMITS = {("float64", 30): 4.0, ("float64", 50): 10.0, ("mixed", 50): 25.0}
-
-
-def states(side: int) -> dict[str, tuple[Holstein, np.ndarray]]:
-    """The states on which methods are compared: model and positions (1, N, 1)."""
-    lattice = Lattice("square", (side, side))
-    noise = np.random.default_rng(0).normal(size=(1, lattice.sites, 1))
-    plain = Holstein(lattice)
-    return {
-        "A order and noise": (plain, plain.ordered(1.4) + 0.3 * noise),
-        "B disorder": (plain, noise),
-        "C nearly free": (plain, 0.1 * noise),
-        "published g = 3.5": (Holstein(lattice, coupling=3.5), 5.27 * noise),
-        "B at kT = 0.02": (Holstein(lattice, electronic_temperature=0.02), noise),
-    }
 
 
 def eigensolvers(h: np.ndarray) -> dict[str, Callable[[], object]]:
