@@ -111,6 +111,12 @@ def build_state(run: RunInput, model: Model) -> State:
     return state
 
 
+def build_first_replica(run: RunInput, model: Model) -> State:
+    """The initial state of the first replica alone; a file that the input starts from may hold several."""
+    state = build_state(run, model)
+    return State(state.x[:1].copy(), state.p[:1].copy(), state.f[:1].copy(), state.potential[:1].copy())
+
+
 def _for_replicas(values: Array, path: str, replicas: int) -> Array:
     """`values` (R, N, D), or (1, N, D) for all replicas alike. Raises InputError for another number of replicas."""
     if len(values) not in (1, replicas):
