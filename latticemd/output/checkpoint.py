@@ -104,13 +104,13 @@ def checkpoint_bytes(state: State, extra: Extra) -> bytes:
         file.attrs["format"] = FORMAT
         file.attrs["state_digest"] = state.digest()
     content = buffer.getvalue()[_USER_BLOCK:]
-    return _sha256(content).ljust(_USER_BLOCK, b"\0") + content
+    return _user_block(content) + content
 
 
 def _read(path: Path) -> tuple[State, dict[str, Any]]:
     content = path.read_bytes()
     # Before HDF5 sees it: a damaged file can make the library do anything.
-    if not content.startswith(_sha256(content[_USER_BLOCK:])):
+    if content[:_USER_BLOCK] != _user_block(content[_USER_BLOCK:]):
         raise ValueError("is damaged: it does not have the sha256 written with it")
     with h5py.File(io.BytesIO(content), "r") as file:
         if file.attrs["format"] != FORMAT:
@@ -139,8 +139,8 @@ def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
-def _sha256(content: bytes) -> bytes:
-    return hashlib.sha256(content).hexdigest().encode()
+def _user_block(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode().ljust(_USER_BLOCK, b"\0")
 
 
 def _second_name(path: Path, other: Path) -> None:
