@@ -29,7 +29,6 @@ from latticemd.config import RunInput
 from latticemd.integrators import Integrator
 from latticemd.integrators.overdamped import LeimkuhlerMatthews
 from latticemd.integrators.splitting import Splitting
-from latticemd.ramps import Ramp
 from latticemd.rng import Stream
 from latticemd.simulation import Simulation
 from latticemd.stability import stability_limit
@@ -198,16 +197,14 @@ class Probe:
         late is no error: then dp = F dt and dx = p/m dt.
         """
         (x, p, _), (fine_x, fine_p, force) = self._path(dt, steps, 1), self._path(0.5 * dt, steps, 2)
-        share = 1.0 - 2.0 ** -(_known_order(self.integrator) or 2.0)
+        share = 1.0 - 2.0 ** -(_known_order(self.integrator) or 2)
         mass = self.system.model.inertia()
         errors = (fine_p / mass * (p - fine_p) - force * (x - fine_x)) / share
         return errors, float(np.mean(fine_p**2)) / mass
 
     def _path(self, dt: float, steps: int, every: int) -> tuple[Array, Array, Array]:
-        """x, p and F (steps, N, D) at every so many of the steps from the initial state, without bath."""
-        integrator = dataclasses.replace(self.integrator, dt=dt)
-        if isinstance(integrator, Splitting):  # others may be nothing without their bath
-            integrator = dataclasses.replace(integrator, temperature=Ramp.constant(0.0), friction=0.0)
+        """x, p and F (steps, N, D) at every so many of the steps from the initial state, without bath where there can be none."""
+        integrator = self.integrator.isolated(dt) or dataclasses.replace(self.integrator, dt=dt)
         simulation = Simulation(self.system, integrator, self.state.copy())
         frames = []
         for n in range(1, steps + 1):
@@ -237,7 +234,7 @@ def _accuracy(probe: Probe, stiffest: float, rms: float, tolerance: float) -> Ac
     frequency = math.sqrt(stiffest / model.inertia())
     dt = SMALL_STEP / frequency
     error = probe.energy_error(dt, ENERGY_STEPS)
-    order = _known_order(integrator)
+    order: float | None = _known_order(integrator)
     if order is None:
         half = probe.energy_error(0.5 * dt, 2 * ENERGY_STEPS)
         order = float(np.clip(math.log2(error / half), *GENERIC_ORDERS)) if half else GENERIC_ORDERS[1]
@@ -248,12 +245,9 @@ def _accuracy(probe: Probe, stiffest: float, rms: float, tolerance: float) -> Ac
     return Accuracy(dt * (tolerance / error) ** (1.0 / order), reason, (measured,))
 
 
-def _known_order(integrator: Integrator) -> float | None:
-    """Order in dt of the energy error without bath; None for integrators that are not splitting words."""
-    if not isinstance(integrator, Splitting):
-        return None
-    word = integrator.word.replace("O", "")  # nothing happens there without a bath
-    return 2.0 if word == word[::-1] else 1.0
+def _known_order(integrator: Integrator) -> int | None:
+    """Order in dt of the motion without bath; None for integrators that know no such motion."""
+    return integrator.order if integrator.isolated(integrator.dt) else None
 
 
 def _limit(probe: Probe, curvatures: list[float]) -> float:

@@ -143,8 +143,7 @@ def test_a_force_field_that_does_not_repeat_itself_is_named(tmp_path, load, monk
 
 def test_a_replay_stops_when_it_is_told_to():
     model = Holstein(Lattice("square", (4, 4)))
-    cls, fixed = load_integrator("verlet")
-    integrator, asked = cls(dt=0.1, **fixed), []
+    integrator, asked = load_integrator("verlet")(dt=0.1), []
     state = State.at_rest(np.random.default_rng(0).normal(size=(1, 16, 1)))
     expected = Simulation(System(model, ExactDiagonalisation()), integrator, state.copy())
     expected.run(3)
@@ -158,9 +157,11 @@ def test_a_replay_stops_when_it_is_told_to():
     assert "interrupted at step 3" in found.note
 
 
-def test_a_start_that_cannot_be_evaluated_is_said_to_be_one(tmp_path, load):
-    np.save(tmp_path / "far.npy", np.full(24, 1e308))
-    message = diverged(load("out", f"initial={{kind: file, path: {tmp_path / 'far.npy'}}}"))
+def test_a_start_that_cannot_be_evaluated_is_said_to_be_one(tmp_path, load, monkeypatch):
+    monkeypatch.setattr(CallsFail, "calls", 0)
+    monkeypatch.setattr(CallsFail, "bad", (1,))
+    message = diverged(load("out", "forcefield.name=calls_fail"))
+    assert "diverged at step 0: force is not finite: replica 0, site 5 at (1, 1)" in message
     assert "already the start" in message
     assert {file.name for file in (tmp_path / "out").glob("*.h5")} == {"diverged.h5", "trajectory.h5"}
 

@@ -136,7 +136,7 @@ def test_a_run_diverges_just_above_the_limit_and_not_just_below(load, word, star
 # --- what is promised -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("word", ["verlet", "BAOAB", "ABOBA", "BABAB", "BRORB", "OBA", "one_verlet"])
+@pytest.mark.parametrize("word", ["verlet", "BAOAB", "ABOBA", "BABAB", "BRORB", "OBA", "nose_hoover", "one_verlet"])
 @pytest.mark.parametrize("tolerance", [0.02, 0.001])
 def test_the_suggested_step_has_the_promised_energy_error(load, word, tolerance):
     run_input = load(f"dynamics.integrator={word}", "dynamics.temperature=0.2")
