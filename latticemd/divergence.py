@@ -139,11 +139,12 @@ def _way_on(run_input: RunInput, system: System, directory: RunDirectory, good: 
     """The command that continues from the last good state, or that starts anew when this state is beyond use."""
     dynamics, integrator = run_input.dynamics, build_integrator(run_input)
     dt = float(f"{dt:.2g}")
+    trial = f"try dt: {dt:g} (latticemd info --suggest-dt {shlex.quote(str(directory.input))} measures what suits)"
     model = system.model_at(good.step)
     thermal_length = math.sqrt(model.electronic_temperature / model.harmonic_stiffness())
     if not np.abs(good.x).max() < EXPLODED * thermal_length:
         settings = {"dynamics.dt": f"{dt:g}", "dynamics.steps": _steps(dynamics.steps * dynamics.dt, dt)}
-        return ["the last good state is itself beyond use, so start anew; try dt:", _command(directory, settings)]
+        return [f"the last good state is itself beyond use, so start anew and {trial}", _command(directory, settings)]
     velocity = ", velocity: file" if integrator.momenta else ""
     settings = {
         "initial": f"{{kind: file, path: {json.dumps(str(directory.last_good))}{velocity}}}",
@@ -152,7 +153,7 @@ def _way_on(run_input: RunInput, system: System, directory: RunDirectory, good: 
         # Steps count from 0 again, so the old seed would repeat the noise of the beginning.
         "dynamics.seed": str((dynamics.seed + 1) % 2**64),
     }
-    lines = ["to go on from the last good state to the same time, try dt:", _command(directory, settings)]
+    lines = [f"to go on from the last good state to the same time, {trial}", _command(directory, settings)]
     if system.ramps or not integrator.temperature.is_constant:
         lines.append("(the ramps of the input begin again at step 0)")
     return lines
