@@ -113,7 +113,10 @@ def of_type(hint: Any, bounds: Bounds, rampable: bool) -> st.SearchStrategy[Any]
     return ramps(made[kind]) if rampable else made[kind]
 
 
-texts = st.text(min_size=1, max_size=60).filter(lambda text: text.isprintable() and text.strip() != "")
+lookalikes = st.sampled_from(["1e-3", "0o17", "1E5", "12", ".inf", "true", "null", "~", "a: b", "# x", "'"])
+texts = st.one_of(lookalikes, st.text(min_size=1, max_size=60)).filter(
+    lambda text: text.isprintable() and text.strip() != ""
+)
 counts = st.integers(1, LAST_STEP)
 seeds = st.integers(0, 2**64 - 1)
 positive = reals(Bounds(gt=0))
