@@ -6,6 +6,7 @@ and the run that continues from it must end as if nothing had happened.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import random
@@ -33,7 +34,7 @@ from latticemd.runner import run
 from latticemd.simulation import Simulation
 
 STEPS, EVERY, CHECKPOINT_EVERY = 10, 2, 3  # the last step is a checkpoint of its own
-CALLS = ("replace", "link", "unlink", "mkdir", "rmdir", "fsync", "pwrite", "ftruncate", "open", "close")
+CALLS = ("replace", "link", "unlink", "mkdir", "rmdir", "fsync", "pwrite", "ftruncate")
 
 
 class Reference:
@@ -206,14 +207,16 @@ def test_a_run_killed_at_any_call_ends_as_if_nothing_had_happened(
 def test_a_run_killed_at_every_single_call_ends_as_if_nothing_had_happened(
     reference: Reference, tmp_path: Path
 ) -> None:
-    for at in range(1, reference.calls + 1):
+    for at in itertools.count(1):
         directory = tmp_path / f"killed_at_{at}"
-        assert killed(lambda: reference.continue_in(directory), at, 0.5)  # noqa: B023
+        if not killed(lambda: reference.continue_in(directory), at, 0.5):  # noqa: B023
+            break
         reference.assert_intact(directory)
         assert reference.continue_in(directory) == reference.digest
         reference.assert_complete(directory)
         shutil.rmtree(directory)
-    assert not killed(lambda: reference.continue_in(tmp_path / "end"), reference.calls + 1, 0.5)
+    reference.assert_complete(directory)
+    assert at > 200
 
 
 # --- damage ---------------------------------------------------------------------------------------------------------
