@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from latticemd.build import build_model, build_state
+from latticemd.build import build_first_replica, build_model
 from latticemd.config import RunInput
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Electrons, ForceField
@@ -76,7 +76,7 @@ class Sample:
 def bench(run_input: RunInput, patience: float = 30.0) -> Iterator[Row]:
     """One row per force field and setting for the input's first replica at step 0, those of the input first; see `compare`."""
     model, _ = build_model(run_input)
-    whole = Sample(model, build_state(run_input, model).x[:1])
+    whole = Sample(model, build_first_replica(run_input, model).x)
     chosen = (run_input.forcefield.name, dict(run_input.forcefield.parameters))
     ladders = [(name, dict(settings)) for name in plugin_names("forcefield") for settings in _ladder(name)]
     return compare(whole, [chosen, *(candidate for candidate in ladders if candidate != chosen)], patience)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from latticemd.backends import kernels_for
 from latticemd.config import RunInput, load_input
-from latticemd.errors import InputError
+from latticemd.errors import InputError, OutputError
 from latticemd.forcefield import ForceField
 from latticemd.integrators import Integrator, load_integrator
 from latticemd.lattice import Lattice
@@ -88,7 +89,7 @@ def build_state(run: RunInput, model: Model) -> State:
     kernels = kernels_for(x)
     noise = np.empty(shape)
     if initial.kind == "file":
-        x[...] = read_positions(Path(initial.path), model, frame=initial.frame)
+        x[...] = _for_replicas(read_positions(Path(initial.path), model, initial.frame), initial.path, shape[0])
     else:
         kernels.normals(initial.seed, int(Stream.INITIAL_POSITIONS), 0, 0, first, noise)
         x += initial.width * noise
@@ -97,13 +98,33 @@ def build_state(run: RunInput, model: Model) -> State:
         elif initial.kind == "uniform":
             x += initial.value
     state = State.at_rest(x)
-    if initial.velocity != "zero" and build_integrator(run).momenta:
-        kernels.normals(initial.seed, int(Stream.INITIAL_VELOCITIES), 0, 0, first, noise)
-        if initial.velocity == "thermal":
-            state.p[...] = thermal_momenta(noise, model.inertia(), build_ramp(run.dynamics.temperature)(0))
-        else:
-            state.p[...] = model.inertia() * initial.velocity * noise
+    if initial.velocity == "zero" or not build_integrator(run).momenta:
+        return state
+    if initial.velocity == "file":
+        state.p[...] = _for_replicas(read_momenta(Path(initial.path), model, initial.frame), initial.path, shape[0])
+        return state
+    kernels.normals(initial.seed, int(Stream.INITIAL_VELOCITIES), 0, 0, first, noise)
+    if initial.velocity == "thermal":
+        state.p[...] = thermal_momenta(noise, model.inertia(), build_ramp(run.dynamics.temperature)(0))
+    else:
+        state.p[...] = model.inertia() * initial.velocity * noise
     return state
+
+
+def build_first_replica(run: RunInput, model: Model) -> State:
+    """The initial state of the first replica alone; a file that the input starts from may hold several."""
+    state = build_state(run, model)
+    return State(state.x[:1].copy(), state.p[:1].copy(), state.f[:1].copy(), state.potential[:1].copy())
+
+
+def _for_replicas(values: Array, path: str, replicas: int) -> Array:
+    """`values` (R, N, D), or (1, N, D) for all replicas alike. Raises InputError for another number of replicas."""
+    if len(values) not in (1, replicas):
+        raise InputError(
+            f"{path}: holds {len(values)} replicas, but the input has {replicas}; "
+            f"use replicas: {len(values)}, or a file of one replica, from which all start"
+        )
+    return values
 
 
 def read_positions(path: Path, model: Model, frame: int = -1) -> Array:
@@ -113,34 +134,61 @@ def read_positions(path: Path, model: Model, frame: int = -1) -> Array:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
+    if path.suffix == ".h5":
+        return _fitting(_read_hdf5(path, frame, "displacement"), path, model, "positions")
     try:
-        x = _read_hdf5(path, frame) if path.suffix == ".h5" else np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, KeyError, RuntimeError, IndexError) as error:
-        expected = "a frame of a trajectory or checkpoint" if path.suffix == ".h5" else "an array saved by numpy.save"
-        raise InputError(f"{path}: cannot be read as {expected}: {error}") from error
+        x = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read as an array saved by numpy.save: {error}") from error
+    return _fitting(x, path, model, "positions")
+
+
+def read_momenta(path: Path, model: Model, frame: int = -1) -> Array:
+    """Momenta (R, N, D) [mass length/time] from a frame of a run's trajectory, or from its checkpoint.
+
+    Raises InputError as `read_positions` does, and for a trajectory whose frames have no momenta.
+    """
+    return _fitting(_read_hdf5(path, frame, "momentum"), path, model, "momenta")
+
+
+def _fitting(values: Any, path: Path, model: Model, quantity: str) -> Array:
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
+        raise InputError(
+            f"{path}: expected an array of real numbers, got {getattr(values, 'dtype', type(values).__name__)}"
+        )
     sites, components = model.lattice.sites, model.components
-    if not isinstance(x, np.ndarray) or not (np.issubdtype(x.dtype, np.floating) or np.issubdtype(x.dtype, np.integer)):
-        raise InputError(f"{path}: expected an array of real numbers, got {getattr(x, 'dtype', type(x).__name__)}")
-    given = x.shape
+    given = values.shape
     if given == (sites,) and components == 1:
-        x = x[:, None]
-    if x.shape == (sites, components):
-        x = x[None]
-    if x.ndim != 3 or x.shape[1:] != (sites, components) or len(x) == 0:
+        values = values[:, None]
+    if values.shape == (sites, components):
+        values = values[None]
+    if values.ndim != 3 or values.shape[1:] != (sites, components) or len(values) == 0:
         fits = [f"({sites},)"] * (components == 1) + [f"({sites}, {components})", f"(R, {sites}, {components})"]
         raise InputError(
-            f"{path}: positions have shape {given}, expected {' or '.join(fits)} for this lattice and model"
+            f"{path}: {quantity} have shape {given}, expected {' or '.join(fits)} for this lattice and model"
         )
-    if not np.isfinite(x).all():
-        first = tuple(int(n) for n in np.argwhere(~np.isfinite(x))[0])
-        raise InputError(f"{path}: position of replica {first[0]}, site {first[1]}, component {first[2]} is not finite")
-    return np.ascontiguousarray(x, dtype=np.float64)
+    if not np.isfinite(values).all():
+        first = tuple(int(n) for n in np.argwhere(~np.isfinite(values))[0])
+        place = f"replica {first[0]}, site {first[1]}, component {first[2]}"
+        raise InputError(f"{path}: {quantity} are not finite, first those of {place}")
+    return np.ascontiguousarray(values, dtype=np.float64)
 
 
-def _read_hdf5(path: Path, frame: int) -> Array:
-    import h5py
+def _read_hdf5(path: Path, frame: int, element: str) -> Array:
+    """`element` of a checkpoint, or of a frame of a trajectory, (R, N, D)."""
+    from latticemd.output.checkpoint import is_checkpoint, read_state
+    from latticemd.output.trajectory import read_trajectory
 
-    with h5py.File(path, "r") as file:
-        if "particles" not in file:
-            return np.array(file["state/x"])
-        return np.stack([group["displacement/value"][frame] for group in file["particles"].values()])
+    try:
+        if is_checkpoint(path):
+            state = read_state(path)
+            return state.x if element == "displacement" else state.p
+        with read_trajectory(path) as trajectory:
+            groups = [name for name in trajectory.elements() if re.fullmatch(rf"particles/\w+/{element}", name)]
+            if not groups:
+                fields = f"; add {element} to output.fields of its run, or use a checkpoint"
+                raise InputError(f"{path}: its frames have no {element}{fields if trajectory.elements() else ''}")
+            groups.sort(key=lambda name: (len(name), name))  # replica_9999 comes before replica_10000
+            return np.stack([trajectory.value(name)[frame] for name in groups])
+    except (OSError, OutputError, ValueError, KeyError, RuntimeError, IndexError) as error:
+        raise InputError(f"{path}: cannot be read as a frame of a trajectory or checkpoint: {error}") from error

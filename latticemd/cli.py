@@ -238,8 +238,23 @@ def init(
 
 
 @app.command()
-def info() -> None:
-    """Show versions, processors and plug-ins."""
+def info(
+    suggest_dt: Annotated[
+        Path | None,
+        typer.Option(metavar="INPUT", help="Suggest a time step for this input (about 60 force evaluations)."),
+    ] = None,
+    settings: Settings = None,
+    energy_tolerance: Annotated[
+        float, typer.Option(metavar="SHARE", help="Energy error per degree of freedom, as a share of kT.")
+    ] = 0.01,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the suggestion as JSON.")] = False,
+) -> None:
+    """Show versions, processors and plug-ins; or, for an input, which time step suits it."""
+    if suggest_dt is not None:
+        _print_advice(suggest_dt, settings, energy_tolerance, as_json)
+        return
+    if settings or as_json:
+        raise InputError("--set and --json need an input to be about: latticemd info --suggest-dt INPUT")
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
@@ -338,6 +353,35 @@ def _load(input_file: Path, settings: list[str] | None, output: Path | None) -> 
 
         changes.append(f"output.directory={json.dumps(str(output))}")
     return load_input(input_file, changes)
+
+
+def _print_advice(input_file: Path, settings: list[str] | None, energy_tolerance: float, as_json: bool) -> None:
+    import dataclasses
+    import json
+    import math
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from latticemd.timestep import suggest_dt
+
+    if not 0.0 < energy_tolerance < 1.0:
+        raise InputError(f"--energy-tolerance {energy_tolerance:g}: expected a share of kT > 0 and < 1, such as 0.01")
+    advice = suggest_dt(_load(input_file, settings, None), energy_tolerance)
+    if as_json:
+        plain = dataclasses.asdict(advice)
+        for quantity in plain["quantities"]:  # JSON has no infinity
+            quantity["value"] = quantity["value"] if math.isfinite(quantity["value"]) else None
+        typer.echo(json.dumps(plain, indent=2))
+        return
+    table = Table("quantity", "value", "", "note")
+    for quantity in advice.quantities:
+        table.add_row(quantity.name, f"{quantity.value:.4g}", quantity.dimension, quantity.note)
+    table.add_section()
+    table.add_row("suggested dt", f"{advice.suggested:g}", "time", f"limited by {advice.limited_by}")
+    table.add_row("dt of the input", f"{advice.dt:g}", "time", advice.verdict)
+    Console().print(table)
+    typer.echo(f"measured with {advice.force_calls} force evaluations")
 
 
 def _usable_processors() -> int:

@@ -15,13 +15,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from latticemd import __version__, observables
 from latticemd.build import build_integrator, build_state, build_system
 from latticemd.config import RunInput
 from latticemd.config.blocks import StructureFactor
+from latticemd.divergence import explained
 from latticemd.errors import Diverged, InputError, LatticeMDError, StoppedEarly
-from latticemd.output.checkpoint import checkpoint_bytes, read_checkpoint, write_checkpoint
-from latticemd.output.directory import RunDirectory, write_atomically
+from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
+from latticemd.output.directory import RunDirectory
 from latticemd.output.summary import write_summary, write_text_atomically
 from latticemd.output.trajectory import TrajectoryHeader, TrajectoryWriter
 from latticemd.plugins import load_plugin
@@ -54,6 +57,7 @@ def run(
     started = time.perf_counter()
     system = build_system(run_input)
     directory = RunDirectory(output_directory(run_input), overwrite=overwrite, resume=resume)
+    _refuse_to_remove_the_start(run_input, directory)
     with directory, ExitStack() as stack:
         stack.enter_context(log_file(directory.log))
         state = _resumed_state(run_input, directory) if resume else build_state(run_input, system.model)
@@ -61,7 +65,7 @@ def run(
             log.info("%s is finished: %d of %d steps", directory.path, state.step, run_input.dynamics.steps)
             return dict(json.loads(directory.summary.read_text()))
         # The summary is written last, so its presence says that nothing is left to do, also after a kill at the very end.
-        directory.summary.unlink(missing_ok=True)
+        directory.forget_earlier_end()
         if not resume:
             write_text_atomically(directory.input, run_input.to_yaml())
         writer = stack.enter_context(
@@ -73,15 +77,18 @@ def run(
         checkpoint = _Checkpointer(directory, writer, run_input, When(every=run_input.output.checkpoint_every))
         reporters: list[Reporter] = [*_reporters(run_input, writer), progress, checkpoint]
         interrupted = stack.enter_context(noted_signals())
-        simulation = Simulation(system, build_integrator(run_input), state, reporters, resumed=resume)
+        # What is not finite ends the run with one message; NumPy would come before it with a dozen warnings.
+        stack.enter_context(np.errstate(all="ignore"))
 
         def stop() -> bool:
             return bool(interrupted) or (walltime is not None and time.perf_counter() - started > walltime)
 
         try:
+            simulation = Simulation(system, build_integrator(run_input), state, reporters, resumed=resume)
             simulation.run(run_input.dynamics.steps, stop)
         except Diverged as error:
-            raise checkpoint.explain(error, simulation) from error
+            writer.seal()  # the frames that led here are worth seeing; a resumed run is cut to the checkpoint anyway
+            raise explained(error, state, system, run_input, directory, checkpoint.extra, stop) from error
         checkpoint.save(simulation.state)
         if simulation.state.step < run_input.dynamics.steps:
             cause = interrupted[0] if interrupted else f"wall-clock limit of {walltime:g} s"
@@ -102,6 +109,14 @@ def output_directory(run_input: RunInput) -> Path:
     """Where the files of a run go."""
     assert run_input.output.directory is not None, "an input from load_input has its directory resolved"
     return Path(run_input.output.directory)
+
+
+def _refuse_to_remove_the_start(run_input: RunInput, directory: RunDirectory) -> None:
+    if run_input.initial.kind == "file" and directory.removes(Path(run_input.initial.path)):
+        raise InputError(
+            f"initial.path: {run_input.initial.path} belongs to the run that --overwrite would remove; "
+            "use --output for a new directory"
+        )
 
 
 class _Checkpointer:
@@ -126,23 +141,6 @@ class _Checkpointer:
         write_checkpoint(self.directory.checkpoint, state, self.extra)
         self.saved_step = state.step
 
-    def explain(self, error: Diverged, simulation: Simulation) -> Diverged:
-        """Save the bad state beside the last good one and say what would have been a safe step."""
-        self.writer.seal()  # the frames that led here are worth seeing; a resumed run is cut to the checkpoint anyway
-        bad = self.directory.diverged
-        write_atomically(bad, checkpoint_bytes(simulation.state, self.extra))
-        dt, frequency = simulation.integrator.dt, simulation.system.stiffest_frequency(simulation.state.step)
-        if simulation.integrator.momenta:
-            scale, advice = f"dt times the stiffest frequency is {dt * frequency:.3g}", 0.2 / frequency
-        else:
-            stiffness = simulation.system.model_at(simulation.state.step).largest_stiffness()
-            ratio = dt * stiffness / simulation.integrator.friction
-            scale, advice = f"dt times stiffness/friction is {ratio:.3g}", 0.2 * dt / ratio
-        return Diverged(
-            f"diverged {error}; {scale}, try dt: {advice:.2g}; the state is in {bad}, "
-            f"the last good one, of step {self.saved_step}, in {self.directory.checkpoint}"
-        )
-
 
 def _reporters(run_input: RunInput, writer: TrajectoryWriter) -> list[Reporter]:
     output = run_input.output
@@ -166,12 +164,15 @@ def _resumed_state(run_input: RunInput, directory: RunDirectory) -> State:
     import yaml
 
     state, extra = read_checkpoint(directory.checkpoint)
+    advice = "use --output for a new one"
+    if directory.last_good.exists():
+        advice += f", from the last good state of this one: the command is at the end of {directory.log}"
     earlier, now = (_flat(yaml.safe_load(text)) for text in (extra["input"], run_input.to_yaml()))
     for key in sorted(earlier.keys() | now.keys()):
         if key not in _MAY_CHANGE and earlier.get(key) != now.get(key):
             raise InputError(
                 f"{key} is {now.get(key)!r}, but the run in {directory.path} was made with {earlier.get(key)!r}; a resumed "
-                f"run is the same run (only {', '.join(_MAY_CHANGE)} may change): use --output for a new one"
+                f"run is the same run (only {', '.join(_MAY_CHANGE)} may change): {advice}"
             )
     log.info("resuming %s at step %d", directory.path, state.step)
     return state
@@ -256,6 +257,9 @@ def log_file(path: Path) -> Any:
     logger.addHandler(handler)
     try:
         yield
+    except LatticeMDError as error:  # people see it on the terminal; who looks for it later finds it here
+        handler.handle(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, str(error), (), None))
+        raise
     finally:
         logger.removeHandler(handler)
         handler.close()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from latticemd.backends import kernels_for
 from latticemd.errors import Diverged, InputError
 from latticemd.forcefield import Capabilities, Electrons, ForceField
+from latticemd.lattice import Lattice
 from latticemd.models.model import Model
 from latticemd.ramps import Ramp
 from latticemd.state import State
@@ -55,7 +56,7 @@ class System:
         model = self.model_at(step)
         kernels = kernels_for(state.x)
         if not kernels.all_finite(state.x):
-            raise Diverged(f"at step {step}: position is not finite: {_first_bad(state.x)}")
+            raise Diverged(f"at step {step}: position is not finite: {_first_bad(state.x, model.lattice)}")
         started = time.perf_counter()
         try:
             self.forcefield.evaluate(model, state.x, step, self.electrons)
@@ -78,11 +79,12 @@ class System:
 
     def _blame(self, state: State) -> str:
         term = "classical" if np.isfinite(self.electrons.force).all() else "electronic"
-        return f"{_first_bad(state.f)}, first in the {term} term"
+        return f"{_first_bad(state.f, self.model.lattice)}, first in the {term} term"
 
 
-def _first_bad(values: NDArray[np.float64]) -> str:
+def _first_bad(values: NDArray[np.float64], lattice: Lattice) -> str:
     replica, site, component = (int(n) for n in np.argwhere(~np.isfinite(values))[0])
     finite = values[np.isfinite(values)]
     largest = f"{np.abs(finite).max():.3g}" if finite.size else "none"
-    return f"replica {replica}, site {site}, component {component}; largest finite value {largest}"
+    place = f"replica {replica}, site {site} at {tuple(lattice.cells[site].tolist())}, component {component}"
+    return f"{place}; largest finite value {largest}"

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from latticemd.backends import kernels_for
-from latticemd.build import build_forcefield, build_integrator, build_state, build_system
+from latticemd.build import build_first_replica, build_forcefield, build_integrator, build_system
 from latticemd.config import RunInput
 from latticemd.errors import Diverged
 from latticemd.measurements.forces import (
@@ -90,7 +90,7 @@ class Bench:
         alone = run_input.replicas.model_copy(update={"count": 1})
         self.run_input = run_input.model_copy(update={"replicas": alone})
         self.system = build_system(self.run_input)
-        self.state = build_state(self.run_input, self.system.model)
+        self.state = build_first_replica(run_input, self.system.model)
         self.integrator = build_integrator(self.run_input)
 
     @cached_property

@@ -43,6 +43,11 @@ Velocity = Annotated[
     Expect("'thermal', 'zero' or a number > 0 [length/time]", ("thermal", "zero")),
 ]
 
+FileVelocity = Annotated[
+    Literal["thermal", "zero", "file"] | Annotated[float, Field(gt=0, allow_inf_nan=False)],
+    Expect("'thermal', 'zero', 'file' or a number > 0 [length/time]", ("thermal", "zero", "file")),
+]
+
 
 class Start(Section):
     """Base of the configurations a run can start from."""
@@ -79,6 +84,10 @@ class UniformStart(Start):
 class FileStart(Start):
     """Displacements from a NumPy array, or from a frame of the trajectory or checkpoint of a run."""
 
+    velocity: FileVelocity = Field(  # type: ignore[assignment]  # one word more than other starts take
+        "thermal",
+        description="velocities: thermal (of the bath), zero, file (its momenta), or their standard deviation [length/time]",
+    )
     kind: Literal["file"] = Field(description="kind of start")
     path: Annotated[str, Text("the path of a .npy or .h5 file")] = Field(description="a .npy or .h5 file")
     frame: Annotated[int, Integer()] = Field(-1, description="frame of a trajectory; negative counts from the end")
@@ -88,6 +97,10 @@ class FileStart(Start):
         """The file is there."""
         if Path(self.path).suffix not in (".npy", ".h5"):
             refuse(f"expected the path of a .npy or .h5 file, got {self.path!r}", "path")
+        if self.velocity == "file" and Path(self.path).suffix == ".npy":
+            refuse(
+                f"{self.path!r} holds no momenta; expected 'thermal', 'zero' or a number > 0, or a .h5 file", "velocity"
+            )
         try:
             found = Path(self.path).is_file()
         except OSError:  # such as a name that is too long

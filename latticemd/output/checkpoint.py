@@ -6,6 +6,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 _USER_BLOCK = 512  # bytes before the HDF5 part, ignored by HDF5; they hold the sha256 of everything after them
+
+# HDF5 reports damage as OSError, RuntimeError, KeyError or ValueError, wherever it happens to meet it.
+_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
 Extra = Mapping[str, Array | str | int | float]
 
@@ -59,14 +63,27 @@ def read_checkpoint(path: Path) -> tuple[State, dict[str, Any]]:
     for candidate in (path, _previous(path)):
         try:
             state, extra = _read(candidate)
-        # HDF5 reports damage as OSError, RuntimeError, KeyError or ValueError, wherever it happens to meet it.
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        except _DAMAGE as error:
             problems.append(f"{candidate.name}: {error}")
             continue
         if problems:
             log.warning("%s; continuing from %s at step %d", problems[0], candidate.name, state.step)
         return state, extra
     raise OutputError(f"{path.parent} has no readable checkpoint ({'; '.join(problems)}); start again with --overwrite")
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file begins as `checkpoint_bytes` does; other HDF5 files begin with the signature of HDF5."""
+    with path.open("rb") as file:
+        return re.match(rb"[0-9a-f]{64}\0", file.read(65)) is not None
+
+
+def read_state(path: Path) -> State:
+    """The state in one checkpoint file, such as last_good.h5. Raises `OutputError` if it cannot be read and verified."""
+    try:
+        return _read(path)[0]
+    except _DAMAGE as error:
+        raise OutputError(f"{path.name}: {error}") from error
 
 
 def checkpoint_bytes(state: State, extra: Extra) -> bytes:
@@ -87,13 +104,13 @@ def checkpoint_bytes(state: State, extra: Extra) -> bytes:
         file.attrs["format"] = FORMAT
         file.attrs["state_digest"] = state.digest()
     content = buffer.getvalue()[_USER_BLOCK:]
-    return _sha256(content).ljust(_USER_BLOCK, b"\0") + content
+    return _user_block(content) + content
 
 
 def _read(path: Path) -> tuple[State, dict[str, Any]]:
     content = path.read_bytes()
     # Before HDF5 sees it: a damaged file can make the library do anything.
-    if not content.startswith(_sha256(content[_USER_BLOCK:])):
+    if content[:_USER_BLOCK] != _user_block(content[_USER_BLOCK:]):
         raise ValueError("is damaged: it does not have the sha256 written with it")
     with h5py.File(io.BytesIO(content), "r") as file:
         if file.attrs["format"] != FORMAT:
@@ -122,8 +139,8 @@ def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
-def _sha256(content: bytes) -> bytes:
-    return hashlib.sha256(content).hexdigest().encode()
+def _user_block(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode().ljust(_USER_BLOCK, b"\0")
 
 
 def _second_name(path: Path, other: Path) -> None:

@@ -34,7 +34,8 @@ class RunDirectory:
     `segments`                  segments/: rows of an unfinished trajectory; trajectory.h5 needs them
     `checkpoint`                checkpoint.h5: the state the run continues from
     `previous_checkpoint`       checkpoint_previous.h5: the one before, should the last be damaged
-    `diverged`                  diverged.h5: the state of a run that left the finite numbers
+    `diverged`, `last_good`     diverged.h5 and last_good.h5: the state of a run that left the finite numbers, and the
+                                last one before
     `minimum`                   minimum.h5: the configuration a minimisation has reached
     `input`                     input.yaml: the resolved input, itself runnable
     `log`, `summary`            run.log and summary.json
@@ -64,11 +65,22 @@ class RunDirectory:
         self.checkpoint = self.path / "checkpoint.h5"
         self.previous_checkpoint = self.path / "checkpoint_previous.h5"
         self.diverged = self.path / "diverged.h5"
+        self.last_good = self.path / "last_good.h5"
         self.minimum = self.path / "minimum.h5"
         self.input = self.path / "input.yaml"
         self.log = self.path / "run.log"
         self.summary = self.path / "summary.json"
         self.figures = self.path / "figures"
+
+    def removes(self, path: Path) -> bool:
+        """Whether entering with `overwrite` removes this file, so that it cannot be what the new run starts from."""
+        parts = path.parent.resolve() == self.segments.resolve() and path.suffix == ".h5"
+        return self._overwrite and (parts or path.resolve() in {file.resolve() for file in self._files()})
+
+    def forget_earlier_end(self) -> None:
+        """Remove what says how an earlier attempt ended, now that this run goes on."""
+        for file in (self.summary, self.diverged, self.last_good):
+            file.unlink(missing_ok=True)
 
     def __enter__(self) -> RunDirectory:
         try:
@@ -98,18 +110,22 @@ class RunDirectory:
             os.close(self._lock)
             self._lock = None
 
-    def _admit(self) -> None:
-        """Refuse the directory, or remove what a previous run or a kill has left and this run must not meet."""
-        files = [
+    def _files(self) -> list[Path]:
+        return [
             self.trajectory,
             self.checkpoint,
             self.previous_checkpoint,
             self.diverged,
+            self.last_good,
             self.minimum,
             self.input,
             self.log,
             self.summary,
         ]
+
+    def _admit(self) -> None:
+        """Refuse the directory, or remove what a previous run or a kill has left and this run must not meet."""
+        files = self._files()
         ours = {*files, self.segments, self.figures}
         partial = {_partial(file) for file in files}
         present = set(self.path.iterdir()) - {self.path / ".lock"}

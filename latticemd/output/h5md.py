@@ -161,7 +161,7 @@ def write_header(file: h5py.File, header: TrajectoryHeader) -> None:
 class Trajectory:
     """Read access to a trajectory file, finished or not. Use it as a context manager, or `close` it.
 
-    Raises `OutputError` if the file cannot be read, or if it needs files of segments/ that did not travel with it.
+    Raises `OutputError` if the file cannot be read, or if it needs files of segments/ that did not travel with it or are cut.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -231,12 +231,16 @@ class Trajectory:
 
     def _refuse_missing_parts(self) -> None:
         # HDF5 itself would answer with fill values and no error.
-        for element in self._elements:
-            for file, _ in self.slices(element):
-                if not (self.path.parent / file).exists():
-                    raise OutputError(
-                        f"{self.path} needs {file} beside it: copy the whole directory of an unfinished run"
-                    )
+        for file in sorted({file for element in self._elements for file, _ in self.slices(element)}):
+            part = self.path.parent / file
+            if not part.exists():
+                raise OutputError(f"{self.path} needs {file} beside it: copy the whole directory of an unfinished run")
+            try:
+                h5py.File(part, "r").close()
+            except OSError as error:
+                raise OutputError(
+                    f"{part}, with rows of {self.path}, is damaged: {error}; restore it, or start again with --overwrite"
+                ) from error
 
 
 def _find_elements(file: h5py.File) -> dict[str, Element]:
