@@ -106,7 +106,9 @@ def draw(path: str, curves: dict[str, tuple[tuple[float, ...], list[tuple[float,
         for order, style in ((1, ":"), (2, "--")):
             axis.plot(dt, 0.5 * top * (dt / dt[1]) ** order, style, color="0.6", label=f"slope {order}", zorder=0)
         axis.set(xscale="log", yscale="log", xlabel="dt [time]", ylabel=label)
-        axis.legend(frameon=False, fontsize=8)
+        axis.set_xticks(ticks := STEPS if axis is axes[0] else (0.025, 0.05, 0.1, 0.2), [f"{dt:g}" for dt in ticks])
+        axis.minorticks_off()
+        axis.legend(frameon=False, fontsize=8, loc="center left" if axis is axes[0] else "lower right")
     figure.savefig(path, dpi=150)
 
 
