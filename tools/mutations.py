@@ -33,7 +33,8 @@ class Mutation:
 
 
 SPLITTING, RESCALING = "latticemd/integrators/splitting.py", "latticemd/integrators/rescaling.py"
-CPU, PHILOX, THERMOSTATS = "latticemd/backends/cpu.py", "cuda_kernels/philox.py", "cuda_kernels/thermostats.py"
+MOTION, STENCIL = "latticemd/backends/cpu/motion.py", "latticemd/backends/cpu/stencil.py"
+PHILOX, THERMOSTATS = "cuda_kernels/philox.py", "cuda_kernels/thermostats.py"
 OVERDAMPED, HOLSTEIN, ED = "latticemd/integrators/overdamped.py", "latticemd/models/holstein.py", "forcefields/ed.py"
 INTEGRATORS, KERNELS = "tests/test_integrators.py::", "tests/test_kernels.py::"
 
@@ -59,17 +60,17 @@ MUTATIONS = (
              INTEGRATORS + "test_verlet_follows_its_own_exact_solution_for_free_oscillators"),
     Mutation("two O letters of a step share their noise", SPLITTING, "noise, drawn, inverse_mass", "noise, 0, inverse_mass",
              INTEGRATORS + "test_the_o_letters_of_a_step_have_noise_of_their_own"),
-    Mutation("the heat has the wrong sign", CPU, "given -= _dot(ps, ps)", "given += _dot(ps, ps)",
+    Mutation("the heat has the wrong sign", MOTION, "given -= block_dot(ps, ps)", "given += block_dot(ps, ps)",
              INTEGRATORS + "test_heat_closes_the_energy_balance_of_a_bath"),
     Mutation("overdamped noise lacks the 2", OVERDAMPED, "math.sqrt(2.0 * self", "math.sqrt(1.0 * self",
              INTEGRATORS + "test_known_bias_of_simple_schemes"),
-    Mutation("Leimkuhler-Matthews draws fresh noise", CPU, "step = words[3] + np.uint64(later)",
+    Mutation("Leimkuhler-Matthews draws fresh noise", MOTION, "step = words[3] + np.uint64(later)",
              "step = words[3] + np.uint64(1000 * later)", KERNELS + "test_overdamped_move"),
     Mutation("a stream id is used twice", "latticemd/rng.py", "VELOCITY_RESCALING = 5", "VELOCITY_RESCALING = 3",
              "tests/test_rng.py::test_streams_never_share_a_number"),
     Mutation("the noise forgets the step", PHILOX, "c2 = step & _LOW", "c2 = stream & _LOW",
              "tests/test_rng.py::test_counters_differ_whenever_who_asks_differs"),
-    Mutation("replicas share their noise", CPU, "words[4] + np.uint64(r), start, a, c, ps", "words[4], start, a, c, ps",
+    Mutation("replicas share their noise", MOTION, "words[4] + np.uint64(r), start, a, c, ps", "words[4], start, a, c, ps",
              "tests/test_conformance.py::test_integrators_keep_their_promises"),
     Mutation("a typing error in Philox", PHILOX, "0xCD9E8D57", "0xCD9E8D75",
              "tests/test_rng.py::test_philox_gives_the_published_answers"),
@@ -83,7 +84,7 @@ MUTATIONS = (
     Mutation("both halves of a rescaled step share their noise", RESCALING, "int(Stream.VELOCITY_RESCALING), half, step",
              "int(Stream.VELOCITY_RESCALING), 0, step",
              INTEGRATORS + "test_both_halves_of_a_rescaled_step_have_noise_of_their_own"),
-    Mutation("rows wrap around one site short", CPU, "xs[:ahead], ys[width - ahead :]", "xs[:ahead], ys[width - ahead - 1 :]",
+    Mutation("rows wrap around one site short", STENCIL, "xs[:ahead], ys[width - ahead :]", "xs[:ahead], ys[width - ahead - 1 :]",
              KERNELS + "test_neighbour_sum_without_a_table"),
     Mutation("neighbours push instead of pull", HOLSTEIN, "-self.stiffness, -self.intersite", "-self.stiffness, self.intersite",
              "tests/test_forces.py::test_force_is_minus_the_derivative_of_the_free_energy"),

@@ -1,0 +1,25 @@
+"""The kernels of `latticemd.backends.specification`, compiled by numba for the CPU.
+
+Arrays are swept in blocks that stay in cache: a whole string of letters is applied to a block before the next one is
+touched, so each array crosses the memory bus once. Sums are taken per block and then over blocks in order, so they
+depend neither on the number of threads nor on how many replicas share a call.
+"""
+
+from __future__ import annotations
+
+from latticemd.backends.cpu.motion import normals, overdamped, split
+from latticemd.backends.cpu.reductions import all_finite, dot, kinetic_energy
+from latticemd.backends.cpu.stencil import neighbour_sum
+from latticemd.backends.cpu.thermostats import nose_hoover, resampling
+
+__all__ = [
+    "all_finite",
+    "dot",
+    "kinetic_energy",
+    "neighbour_sum",
+    "normals",
+    "nose_hoover",
+    "overdamped",
+    "resampling",
+    "split",
+]
