@@ -51,6 +51,11 @@ class Row:
     force_error: float = math.nan
     note: str = ""
 
+    @property
+    def title(self) -> str:
+        """The name and the settings in one line."""
+        return f"{self.name}  {', '.join(f'{key} {value}' for key, value in self.settings.items())}".rstrip()
+
 
 @dataclasses.dataclass(frozen=True)
 class Sample:

@@ -48,6 +48,7 @@ def run(
 
     from latticemd.runner import output_directory, plain_logging
     from latticemd.runner import run as run_in_directory
+    from latticemd.terminal import print_summary
 
     run_input = _load(input_file, settings, output)
     plain_logging()
@@ -59,7 +60,7 @@ def run(
         walltime=walltime,
         console=console if console.is_terminal else None,
     )
-    _print_summary(summary, output_directory(run_input))
+    print_summary(summary, output_directory(run_input))
 
 
 @app.command()
@@ -92,31 +93,20 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
     """Check forces, symmetries, energy, restart and replicas on this very input; exits with 1 if a check fails."""
-    import dataclasses
-    import json
-
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
+    from latticemd.terminal import print_checks, print_json
     from latticemd.verify import verify as checks_of
 
     checks = []
-    progress = Console(stderr=True)
-    with progress.status("checking") as status:
+    with Console(stderr=True).status("checking") as status:
         for check in checks_of(_load(input_file, settings, None)):
             checks.append(check)
             status.update(f"done: {check.name}")
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
+        print_json(checks)
     else:
-        table = Table("check", "value", "limit", "verdict", "note")
-        colours = {"pass": "green", "fail": "bold red", "skip": "yellow"}
-        for check in checks:
-            numbers = ["" if number is None else f"{number:.2g}" for number in (check.value, check.limit)]
-            # Dimensions in brackets would be taken for colours.
-            table.add_row(check.name, *numbers, f"[{colours[check.verdict]}]{check.verdict}[/]", escape(check.note))
-        Console().print(table)
+        print_checks(checks)
     if any(check.verdict == "fail" for check in checks):
         raise typer.Exit(1)
 
@@ -141,6 +131,7 @@ def minimize(
     from latticemd.minimization import Fire
     from latticemd.minimization.runner import how_to_continue, minimum_directory, run_minimization
     from latticemd.runner import plain_logging
+    from latticemd.terminal import print_minimum
 
     run_input = _load(input_file, settings, None)
     directory = output or minimum_directory(run_input)
@@ -154,7 +145,7 @@ def minimize(
         overwrite=overwrite,
         console=console if console.is_terminal else None,
     )
-    _print_minimum(summary, directory)
+    print_minimum(summary, directory)
     if not summary["converged"]:
         typer.echo(f"not converged after {steps} steps: {how_to_continue(directory)}", err=True)
         raise typer.Exit(1)
@@ -171,33 +162,23 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Time the force fields on this very input, with their memory and error, and recommend one."""
-    import dataclasses
-    import json
-    import math
-
     from rich.console import Console
 
     from latticemd.bench import bench as rows_of
     from latticemd.bench import recommended
+    from latticemd.terminal import print_bench, print_json
 
     rows = []
     with Console(stderr=True).status("measuring") as status:
         for row in rows_of(_load(input_file, settings, None), patience):
             rows.append(row)
-            status.update(f"done: {row.name} {_settings_of(row)}")
+            status.update(f"done: {row.title}")
     best = recommended(rows, tolerance)
     if as_json:
-        plain = [
-            {
-                key: None if isinstance(value, float) and not math.isfinite(value) else value
-                for key, value in row.items()
-            }
-            for row in map(dataclasses.asdict, rows)
-        ]
         choice = {"name": best.name, **best.settings} if best else None
-        typer.echo(json.dumps({"rows": plain, "tolerance": tolerance, "recommended": choice}, indent=2))
+        print_json({"rows": rows, "tolerance": tolerance, "recommended": choice})
         return
-    _print_bench(rows)
+    print_bench(rows)
     if best is None:
         typer.echo(
             f"none has a density error below {tolerance:g} and a call below {patience:g} s: allow more of either"
@@ -250,31 +231,22 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print the suggestion as JSON.")] = False,
 ) -> None:
     """Show versions, processors and plug-ins; or, for an input, which time step suits it."""
-    if suggest_dt is not None:
-        _print_advice(suggest_dt, settings, energy_tolerance, as_json)
+    from latticemd.terminal import print_advice, print_installation, print_json
+
+    if suggest_dt is None:
+        if settings or as_json:
+            raise InputError("--set and --json need an input to be about: latticemd info --suggest-dt INPUT")
+        print_installation()
         return
-    if settings or as_json:
-        raise InputError("--set and --json need an input to be about: latticemd info --suggest-dt INPUT")
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
+    from latticemd.timestep import suggest_dt as advice_for
 
-    from rich.console import Console
-    from rich.table import Table
-
-    from latticemd.plugins import KINDS, plugin_names
-
-    table = Table(show_header=False, box=None)
-    table.add_row("latticemd", __version__)
-    table.add_row("python", f"{platform.python_version()} on {platform.platform()}")
-    for package in ("numpy", "scipy", "numba", "h5py", "pydantic", "torch", "mpi4py", "cupy", "ase"):
-        try:
-            table.add_row(package, version(package))
-        except PackageNotFoundError:
-            table.add_row(package, "not installed")
-    table.add_row("devices", f"cpu: {_usable_processors()} processors (the only backend yet)")
-    for kind in KINDS:
-        table.add_row(f"{kind}s", ", ".join(plugin_names(kind)))
-    Console().print(table)
+    if not 0.0 < energy_tolerance < 1.0:
+        raise InputError(f"--energy-tolerance {energy_tolerance:g}: expected a share of kT > 0 and < 1, such as 0.01")
+    advice = advice_for(_load(suggest_dt, settings, None), energy_tolerance)
+    if as_json:
+        print_json(advice)
+    else:
+        print_advice(advice)
 
 
 @app.command()
@@ -353,93 +325,6 @@ def _load(input_file: Path, settings: list[str] | None, output: Path | None) -> 
 
         changes.append(f"output.directory={json.dumps(str(output))}")
     return load_input(input_file, changes)
-
-
-def _print_advice(input_file: Path, settings: list[str] | None, energy_tolerance: float, as_json: bool) -> None:
-    import dataclasses
-    import json
-    import math
-
-    from rich.console import Console
-    from rich.table import Table
-
-    from latticemd.timestep import suggest_dt
-
-    if not 0.0 < energy_tolerance < 1.0:
-        raise InputError(f"--energy-tolerance {energy_tolerance:g}: expected a share of kT > 0 and < 1, such as 0.01")
-    advice = suggest_dt(_load(input_file, settings, None), energy_tolerance)
-    if as_json:
-        plain = dataclasses.asdict(advice)
-        for quantity in plain["quantities"]:  # JSON has no infinity
-            quantity["value"] = quantity["value"] if math.isfinite(quantity["value"]) else None
-        typer.echo(json.dumps(plain, indent=2))
-        return
-    table = Table("quantity", "value", "", "note")
-    for quantity in advice.quantities:
-        table.add_row(quantity.name, f"{quantity.value:.4g}", quantity.dimension, quantity.note)
-    table.add_section()
-    table.add_row("suggested dt", f"{advice.suggested:g}", "time", f"limited by {advice.limited_by}")
-    table.add_row("dt of the input", f"{advice.dt:g}", "time", advice.verdict)
-    Console().print(table)
-    typer.echo(f"measured with {advice.force_calls} force evaluations")
-
-
-def _usable_processors() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _print_summary(summary: dict[str, Any], directory: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    if not summary:
-        return
-    table = Table(title=summary.get("title") or str(directory), show_header=False, title_justify="left")
-    for name in ("steps", "time", "energy", "order_parameter", "local_order", "wall_fraction", "steps_per_second"):
-        value = summary.get(name)
-        table.add_row(name.replace("_", " "), f"{value:.6g}" if isinstance(value, float) else str(value))
-    table.add_row("wall seconds", f"{summary['wall_seconds']:.1f} ({summary['force_seconds']:.1f} in the force)")
-    table.add_row("digest", summary["digest"][:16])
-    Console().print(table)
-    picture = directory / "figures" / "summary.png"
-    if picture.exists():
-        typer.echo(f"look at {picture}")
-
-
-def _print_minimum(summary: dict[str, Any], directory: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=summary["title"] or str(directory), show_header=False, title_justify="left")
-    for name in ("converged", "steps", "energy", "max_force", "order_parameter", "wall_fraction"):
-        value = summary[name]
-        table.add_row(name.replace("_", " "), f"{value:.10g}" if isinstance(value, float) else str(value))
-    table.add_row("wall seconds", f"{summary['wall_seconds']:.1f} ({summary['force_calls']} force calls)")
-    table.add_row("digest", summary["digest"][:16])
-    Console().print(table)
-    typer.echo(f"wrote {directory / 'minimum.h5'}")
-
-
-def _settings_of(row: Any) -> str:
-    return ", ".join(f"{key} {value}" for key, value in row.settings.items())
-
-
-def _print_bench(rows: list[Any]) -> None:
-    import math
-
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("force field", "s/call", "sites/s", "MiB", "density error", "force error", "note")
-    table.columns[0].no_wrap = True
-    for row in rows:
-        numbers = [row.seconds, row.sites_per_second, row.bytes_needed / 2**20, row.density_error, row.force_error]
-        shown = [f"{number:.3g}" if math.isfinite(number) else "" for number in numbers]
-        table.add_row(escape(f"{row.name}  {_settings_of(row)}"), *shown, escape(row.note))
-    Console().print(table)
 
 
 if __name__ == "__main__":

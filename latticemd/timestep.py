@@ -35,18 +35,14 @@ from latticemd.stability import stability_limit
 from latticemd.state import Array, State
 from latticemd.system import System
 
-ENERGY_TOLERANCE = (
-    0.01  # rms energy error per degree of freedom / kT; Verlet then makes <x^2> of a mode 1.4 % too large
-)
+# rms energy error per degree of freedom / kT; Verlet then makes <x^2> of a mode 1.4 % too large
+ENERGY_TOLERANCE = 0.01
 STABILITY_MARGIN = 0.8  # of the stability limit, for modes that become stiffer later
-PRODUCTS, MORE_PRODUCTS = (
-    11,
-    5,
-)  # Lanczos steps at the first place, and at the second from the stiffest mode of the first
+# Lanczos steps at the first place, and at the second from the stiffest mode of the first
+PRODUCTS, MORE_PRODUCTS = 11, 5
 SETTLING_STEPS = 5  # between the two places where the curvature is measured
-SMALL_STEP = (
-    0.4  # dt times the stiffest frequency in the measurement of the energy error: well inside its leading order
-)
+# dt times the stiffest frequency in the measurement of the energy error: well inside its leading order
+SMALL_STEP = 0.4
 ENERGY_STEPS = 8  # about half a period of the stiffest mode, in which its energy error goes once through its range
 EXACT = 1e-9  # an energy error / kT that is only rounding
 GENERIC_ORDERS = (1.0, 4.0)  # what a measured order is trusted to be, for integrators whose order is not known
@@ -259,9 +255,8 @@ def _stiffness(
     integrator: Integrator, classical: float, first: Curvature, later: Curvature, mass: float
 ) -> list[Quantity]:
     def scale(curvature: float) -> float:
-        return (
-            math.sqrt(max(curvature, 0.0) / mass) if integrator.momenta else max(curvature, 0.0) / integrator.friction
-        )
+        stiff = max(curvature, 0.0)
+        return math.sqrt(stiff / mass) if integrator.momenta else stiff / integrator.friction
 
     name = "stiffest frequency" if integrator.momenta else "fastest rate"
     return [

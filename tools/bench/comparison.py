@@ -56,9 +56,8 @@ def main() -> None:
         results[state] = list(compare(Sample(model, x), candidates))
         print(f"\n| {state}, {arguments.side} x {arguments.side} | us/site | rms density error |\n|---|---|---|")
         for row in results[state]:
-            settings = ", ".join(f"{key} {value}" for key, value in row.settings.items())
             numbers = row.note or f"{1e6 * row.seconds / model.lattice.sites:.3g} | {row.density_error:.1e}"
-            print(f"| {row.name} {settings} | {numbers} |", flush=True)
+            print(f"| {row.title} | {numbers} |", flush=True)
     if arguments.figure:
         draw(arguments.figure, results, arguments.side**2)
 
