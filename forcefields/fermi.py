@@ -84,6 +84,8 @@ def fermi_poles(
     3150              1e-2   8e-4   5e-5   2e-7   4e-10
     ================  =====  =====  =====  =====  =====
 
+    Raises InputError for impossible settings, and ArithmeticError where they are fine but the spectrum is too wide for them.
+
     Cost: milliseconds for a new interval, a table look-up for one that was asked for before.
 
     Method: tanh(sqrt s)/sqrt s is a Stieltjes function of s = e^2, so its best rational approximations of type (P, P) in s
@@ -96,9 +98,9 @@ def fermi_poles(
     if not 0.0 < temperature < np.inf:
         raise InputError(f"poles need a temperature > 0, got kT = {temperature}")
     if half_width > WIDEST * temperature:
-        raise InputError(
-            f"the spectrum reaches {half_width:.3g} from mu, {half_width / temperature:.3g} kT; "
-            f"poles serve up to {WIDEST:g} kT: raise electronic_temperature"
+        raise ArithmeticError(
+            f"the spectrum reaches {half_width:.3g} from mu, {half_width / temperature:.3g} kT; poles serve up to "
+            f"{WIDEST:g} kT: is the electronic temperature too low, or have the positions run away?"
         )
     step = max(0, int(np.ceil(np.log(half_width / temperature) / np.log(_GRID_STEP) - 1e-12)) if half_width else 0)
     if count is not None:
@@ -133,7 +135,7 @@ def _fewest_poles(step: int, tolerance: float) -> FermiPoles:
             return fit
         if len(fit.poles) < count:
             break
-    raise InputError(
+    raise ArithmeticError(
         f"poles do not reach tolerance {tolerance:g} for a spectrum of {_width(step):.3g} kT: "
         f"{len(fit.poles)} of them leave an error of {fit.error:.1g}"
     )

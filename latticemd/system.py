@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latticemd.backends import kernels_for
+from latticemd.backends.specification import LARGEST
 from latticemd.errors import Diverged, InputError
 from latticemd.forcefield import Capabilities, Electrons, ForceField
 from latticemd.lattice import Lattice
@@ -51,12 +52,13 @@ class System:
     def update_forces(self, state: State, step: int) -> None:
         """Evaluate the force field at state.x and write the total force to state.f.
 
-        Raises Diverged when positions or forces are not finite, naming the first site and the term.
+        Raises Diverged when positions or forces are not finite, or so large that they have lost all physics (LARGEST),
+        naming the first site and the term.
         """
         model = self.model_at(step)
         kernels = kernels_for(state.x)
-        if not kernels.all_finite(state.x):
-            raise Diverged(f"at step {step}: position is not finite: {_first_bad(state.x, model.lattice)}")
+        if not kernels.all_bounded(state.x):
+            raise Diverged(f"at step {step}: position {_first_bad(state.x, model.lattice)}")
         started = time.perf_counter()
         try:
             self.forcefield.evaluate(model, state.x, step, self.electrons)
@@ -65,8 +67,8 @@ class System:
         self.force_seconds += time.perf_counter() - started
         self.force_calls += 1
         model.total_force(state.x, self.electrons.force, state.f)
-        if not kernels.all_finite(state.f):
-            raise Diverged(f"at step {step}: force is not finite: {self._blame(state)}")
+        if not kernels.all_bounded(state.f):
+            raise Diverged(f"at step {step}: force {self._blame(state)}")
 
     def update_potential(self, state: State, step: int) -> None:
         """Write the free energy at state.x to state.potential, from the electrons of the last `update_forces`."""
@@ -78,13 +80,14 @@ class System:
         return float(np.sqrt(model.largest_stiffness() / model.inertia()))
 
     def _blame(self, state: State) -> str:
-        term = "classical" if np.isfinite(self.electrons.force).all() else "electronic"
+        term = "classical" if kernels_for(state.f).all_bounded(self.electrons.force) else "electronic"
         return f"{_first_bad(state.f, self.model.lattice)}, first in the {term} term"
 
 
 def _first_bad(values: NDArray[np.float64], lattice: Lattice) -> str:
-    replica, site, component = (int(n) for n in np.argwhere(~np.isfinite(values))[0])
-    finite = values[np.isfinite(values)]
-    largest = f"{np.abs(finite).max():.3g}" if finite.size else "none"
+    good = np.abs(values) < LARGEST
+    replica, site, component = (int(n) for n in np.argwhere(~good)[0])
+    problem = f"is beyond {LARGEST:.1g}" if np.isfinite(values[replica, site, component]) else "is not finite"
+    largest = f"{np.abs(values[good]).max():.3g}" if good.any() else "none"
     place = f"replica {replica}, site {site} at {tuple(lattice.cells[site].tolist())}, component {component}"
-    return f"{place}; largest finite value {largest}"
+    return f"{problem}: {place}; largest good value {largest}"

@@ -86,7 +86,7 @@ def test_the_last_good_state_is_that_of_a_healthy_run_and_no_later_one_is(tmp_pa
     assert read_checkpoint(tmp_path / "sick/checkpoint.h5")[0].step == 4
     assert read_state(tmp_path / "sick/diverged.h5").step in (kept.step, kept.step + 1)
     assert f"the last good one, of step {kept.step} with |x|max {np.abs(kept.x).max():.3g}" in message
-    assert f"replica {replicas - 1}, site 5 at (1, 1), component 0; largest finite value" in message
+    assert f"replica {replicas - 1}, site 5 at (1, 1), component 0; largest good value" in message
     assert "first in the electronic term" in message
     assert "does not repeat itself" not in message
 

@@ -89,11 +89,14 @@ def test_reductions(shape):
     a, b = arrays(shape, 2)
     np.testing.assert_allclose(cpu.dot(a, b), specification.dot(a, b), rtol=1e-11, atol=1e-11)
     np.testing.assert_allclose(cpu.kinetic_energy(a, 0.25), specification.kinetic_energy(a, 0.25), rtol=1e-12)
-    for value in (np.nan, np.inf, -np.inf):
-        assert cpu.all_finite(a)
-        spoiled = a.copy()
-        spoiled.flat[-1] = value
-        assert not cpu.all_finite(spoiled)
+    for backend in (specification, cpu):
+        for value in (np.nan, np.inf, -np.inf, 2.0**60, -1e300):
+            assert backend.all_bounded(a)
+            spoiled = a.copy()
+            spoiled.flat[-1] = value
+            assert not backend.all_bounded(spoiled)
+        spoiled.flat[-1] = np.nextafter(2.0**60, 0.0)
+        assert backend.all_bounded(spoiled)
 
 
 def test_sums_do_not_depend_on_the_batch():

@@ -253,7 +253,7 @@ def test_a_converged_start_takes_no_step():
 
 def test_an_energy_without_a_minimum_diverges():
     model = Holstein(Lattice("square", (4, 4)), intersite=0.6)  # k < 4 kappa: the checkerboard grows without bounds
-    with pytest.raises(Diverged, match="not finite"):
+    with pytest.raises(Diverged, match="beyond 1e\\+18"):
         descend(model, noisy_checkerboard(model), steps=20_000)
 
 

@@ -8,12 +8,12 @@ depend neither on the number of threads nor on how many replicas share a call.
 from __future__ import annotations
 
 from latticemd.backends.cpu.motion import normals, overdamped, split
-from latticemd.backends.cpu.reductions import all_finite, dot, kinetic_energy
+from latticemd.backends.cpu.reductions import all_bounded, dot, kinetic_energy
 from latticemd.backends.cpu.stencil import neighbour_sum
 from latticemd.backends.cpu.thermostats import nose_hoover, resampling
 
 __all__ = [
-    "all_finite",
+    "all_bounded",
     "dot",
     "kinetic_energy",
     "neighbour_sum",

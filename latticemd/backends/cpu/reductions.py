@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from latticemd.backends.cpu.compiling import BLOCK, Array, jit, rows_of
+from latticemd.backends.specification import LARGEST
 
-_EXPONENT = np.int64(0x7FF0000000000000)
+_EXPONENT = np.int64(0x7FF0000000000000)  # the bits of a double that hold its exponent
+_LARGEST = np.float64(LARGEST).view(np.int64)
 
 
 def dot(a: Array, b: Array) -> Array:
@@ -21,9 +23,9 @@ def kinetic_energy(p: Array, inverse_mass: float) -> Array:
     return 0.5 * inverse_mass * dot(p, p)
 
 
-def all_finite(x: Array) -> bool:
-    """See `specification.all_finite`."""
-    return bool(_finite(x.reshape(-1).view(np.int64)))
+def all_bounded(x: Array) -> bool:
+    """See `specification.all_bounded`."""
+    return bool(_bounded(x.reshape(-1).view(np.int64)))
 
 
 @jit
@@ -56,9 +58,9 @@ def _dot_rows(a: Array, b: Array, out: Array) -> None:
 
 
 @jit
-def _finite(bits: Array) -> bool:
-    # NaN and infinities are the doubles whose exponent bits are all set; as integers, eight are tested at a time.
+def _bounded(bits: Array) -> bool:
+    # Exponents order like integers, with NaN and infinities above all numbers; as integers, eight are tested at a time.
     bad = 0
     for i in range(bits.size):
-        bad |= (bits[i] & _EXPONENT) == _EXPONENT
+        bad |= (bits[i] & _EXPONENT) >= _LARGEST
     return bad == 0
