@@ -1,0 +1,236 @@
+"""`window` on the square lattice with one real nearest-neighbour hopping: compiled, window by window, all in cache.
+
+It computes what `forcefields.window.graph` says. Sites whose windows share an interval are taken LANES at a time; as each
+lane does the same arithmetic whoever its neighbours are, neither threads nor other replicas change a bit of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import get_num_threads, prange
+
+from forcefields.window.expansion import Expansion
+from forcefields.window.propagation import LANES, Array, Layout, jit, jit_parallel, sweep
+
+_TASK = 16 * LANES  # sites that a thread takes at a time
+# Sites below which waking the threads, milliseconds on a busy machine, costs more than they save.
+_PARALLEL_FROM = 4096
+
+
+@dataclass(frozen=True)
+class OnSquare:
+    """The windows of a square lattice of `shape` sites with one real `hopping` [energy]."""
+
+    shape: tuple[int, int]
+    hopping: float
+    width: int
+    precision: Any  # the NumPy type of the arithmetic in a window
+
+    def reach(self, levels: Array) -> Array:
+        """A bound on the moduli of the eigenvalues of each window, (R, N) [energy], from `levels` (R, N).
+
+        No eigenvalue of a matrix exceeds, in modulus, max_i (|H| v)_i/v_i for any v > 0 (Collatz and Wielandt), and the
+        matrix of a window is part of the lattice's. v = 1 would be Gershgorin's bound; two steps of a power iteration make
+        it a fifth lower on disordered states, and see two hops beyond the window.
+        """
+        from scipy.ndimage import maximum_filter  # half a second that other lattices need not wait for
+
+        bounds = np.empty_like(levels)
+        hopping = abs(self.hopping)
+        for r, level in enumerate(levels):
+            diagonal = np.abs(level.reshape(self.shape))
+            v = np.ones(self.shape)
+            for _ in range(2):
+                # The share of v that is kept damps oscillations between sublattices.
+                v = (diagonal + 2.0 * hopping) * v + hopping * _neighbour_sum(v)
+                np.copyto(v, 1.0, where=v <= 0.0)  # without hopping, at a level of zero
+            bound = diagonal + hopping * _neighbour_sum(v) / v
+            bounds[r] = maximum_filter(bound, size=self.width, mode="wrap").ravel()
+        return bounds
+
+    def solve(self, levels: Array, rungs: Array, expansions: dict[int, Expansion], density: Array) -> Array:
+        """Write the density (R, N) for `levels` (R, N) counted from the middle of the intervals; return sums of moments.
+
+        `rungs` (R, N) names the expansion of each window. The sums (R, J, K + 1), J expansions in order and K the highest
+        order, are sum_i mu_k over the sites of a replica that use expansion j. They are added up task by task in order.
+        """
+        most = max(each.order for each in expansions.values())
+        weights = np.zeros((len(expansions), most + 1))
+        for row, each in zip(weights, expansions.values(), strict=True):
+            row[: each.order + 1] = each.density
+        order, tasks = _tasks(rungs, list(expansions))
+        radius = self.width // 2
+        padded = np.pad(
+            levels.reshape(len(levels), *self.shape).astype(self.precision),
+            ((0, 0), (radius, radius), (radius, radius)),
+            mode="wrap",
+        )
+        parts = np.empty((len(tasks), most + 1))
+        worthwhile = levels.size >= _PARALLEL_FROM and len(tasks) > 1 and get_num_threads() > 1
+        kernels(self.width, worthwhile)(
+            tasks,
+            order,
+            np.array([each.order for each in expansions.values()]),
+            np.array([2.0 / each.half_width for each in expansions.values()]).astype(self.precision),
+            weights,
+            self.precision(self.hopping),
+            padded.reshape(-1),
+            np.array([padded.shape[1] * padded.shape[2], padded.shape[2], self.shape[1]]),
+            density,
+            parts,
+        )
+        sums = np.zeros((len(levels), len(expansions), most + 1))
+        for (replica, number, *_), part in zip(tasks, parts, strict=True):
+            sums[replica, number] += part
+        return sums
+
+
+def working_bytes(width: int, order: int) -> int:
+    """Memory that the windows of all threads take at most [byte]."""
+    return get_num_threads() * 8 * (Layout(width).size + (order + 2 * width + 3) * LANES)
+
+
+def _neighbour_sum(v: Array) -> Array:
+    # Pairs first: the four operations then commute with D4 to the last bit, and so does the choice of a rung.
+    return (np.roll(v, 1, 0) + np.roll(v, -1, 0)) + (np.roll(v, 1, 1) + np.roll(v, -1, 1))
+
+
+def _tasks(rungs: Array, names: list[int]) -> tuple[Array, Array]:
+    """The sites of all replicas sorted by rung (R, N), and tasks (T, 4): replica, number of the rung, first, last + 1."""
+    order = np.argsort(rungs, axis=1, kind="stable")
+    tasks = []
+    for replica, row in enumerate(rungs):
+        counts = [np.count_nonzero(row == name) for name in names]
+        for number, (start, count) in enumerate(zip(np.cumsum([0, *counts]).tolist(), counts, strict=False)):
+            for first in range(start, start + count, _TASK):
+                tasks.append((replica, number, first, min(first + _TASK, start + count)))
+    return order, np.array(tasks)
+
+
+@cache
+def kernels(width: int, parallel: bool) -> Callable[..., None]:
+    """The compiled loop over tasks for windows of this width."""
+    place = Layout(width)
+    field, stride, size, centre, corner = place.field, place.stride, place.size, place.centre, place.first
+    forth, back = sweep(width, True), sweep(width, False)
+
+    @jit
+    def load(sites: Array, padded: Array, start: int, strides: Array, scale: Any, t: Array) -> None:
+        """Scaled levels of LANES windows; `start` is where their replica begins in the padded lattice."""
+        origin = np.empty(LANES, np.int64)
+        for lane in range(LANES):
+            origin[lane] = start + sites[lane] // strides[2] * strides[1] + sites[lane] % strides[2]
+        for row in range(width):
+            for column in range(width):
+                to, shift = 2 * field + corner + row * stride + column * LANES, row * strides[1] + column
+                for lane in range(LANES):
+                    t[to + lane] = scale * padded[origin[lane] + shift]
+
+    @jit
+    def begin(hop: Any, t: Array) -> None:
+        """T_0 in the first field and T_-1 = T_1 in the second."""
+        t[: 2 * field] = 0
+        half = t.dtype.type(0.5)
+        for lane in range(LANES):
+            i = centre + lane
+            t[i] = 1
+            t[i + field] = half * t[i + 2 * field]
+            for shift in (-stride, -LANES, LANES, stride):
+                t[i + field + shift] = half * hop
+
+    @jit
+    def collect(sums: Array, k: int, found: Array) -> None:
+        """mu_2k-1 = 2 <T_k|T_k-1> - mu_1 and mu_2k = 2 <T_k|T_k> - 1 of all lanes from the sums over rows."""
+        for lane in range(LANES):
+            odd, even = sums[lane], sums[lane + width * LANES]
+            for column in range(1, width):
+                odd += sums[lane + column * LANES]
+                even += sums[lane + (column + width) * LANES]
+            if k == 1:
+                found[0, lane] = 1
+                found[1, lane] = odd
+            else:
+                found[2 * k - 1, lane] = 2 * odd - found[1, lane]
+            found[2 * k, lane] = 2 * even - 1
+
+    @jit
+    def work(
+        task: Array,
+        order: Array,
+        highest: Array,
+        scales: Array,
+        weights: Array,
+        hopping: Any,
+        padded: Array,
+        strides: Array,
+        density: Array,
+        part: Array,
+    ) -> None:
+        replica, number, first, last = task
+        kind = padded.dtype
+        t, sums = np.zeros(size, kind), np.empty(2 * width * LANES, kind)
+        found = np.empty((highest[number] + 1, LANES), kind)
+        sites, scale = np.empty(LANES, np.int64), scales[number]
+        hop = scale * hopping
+        part[:] = 0
+        for start in range(first, last, LANES):
+            for lane in range(LANES):  # lanes beyond the last site repeat it
+                sites[lane] = order[replica, min(start + lane, last - 1)]
+            load(sites, padded, replica * strides[0], strides, scale, t)
+            begin(hop, t)
+            for k in range(highest[number] // 2):
+                sums[:] = 0
+                if k % 2 == 0:
+                    forth(k, t, hop, sums)
+                else:
+                    back(k, t, hop, sums)
+                collect(sums, k + 1, found)
+            for lane in range(min(LANES, last - start)):
+                total = 0.0
+                for k in range(highest[number] + 1):
+                    total += weights[number, k] * found[k, lane]
+                    part[k] += found[k, lane]
+                density[replica, sites[lane]] = total
+
+    if parallel:
+
+        @jit_parallel
+        def in_parallel(
+            tasks: Array,
+            order: Array,
+            highest: Array,
+            scales: Array,
+            weights: Array,
+            hopping: Any,
+            padded: Array,
+            strides: Array,
+            density: Array,
+            parts: Array,
+        ) -> None:
+            for n in prange(len(tasks)):
+                work(tasks[n], order, highest, scales, weights, hopping, padded, strides, density, parts[n])
+
+        return in_parallel
+
+    @jit
+    def in_order(
+        tasks: Array,
+        order: Array,
+        highest: Array,
+        scales: Array,
+        weights: Array,
+        hopping: Any,
+        padded: Array,
+        strides: Array,
+        density: Array,
+        parts: Array,
+    ) -> None:
+        for n in range(len(tasks)):
+            work(tasks[n], order, highest, scales, weights, hopping, padded, strides, density, parts[n])
+
+    return in_order
