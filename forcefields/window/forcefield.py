@@ -118,9 +118,8 @@ class Window:
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Densities, free energies and forces of all replicas at x (R, N, D)."""
         electrons, onsite = self._electrons(model), model.onsite(x)
-        if model.filling is None:
-            middle = np.full(len(x), model.mu or 0.0)
-        else:
+        middle = np.full(len(x), model.mu or 0.0)
+        if model.filling is not None:
             middle = 0.5 * (onsite.min(axis=1) + onsite.max(axis=1))
         levels = onsite - middle[:, None]
         rung = rungs(electrons.reach(levels), model.electronic_temperature)

@@ -6,16 +6,14 @@ lane does the same arithmetic whoever its neighbours are, neither threads nor ot
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numba import get_num_threads, prange
 
 from forcefields.window.expansion import Expansion
-from forcefields.window.propagation import LANES, Array, Layout, jit, jit_parallel, sweep
+from forcefields.window.propagation import LANES, Array, Number, corner_of, field_of, jit, jit_parallel, step, stride_of
 
 _TASK = 16 * LANES  # sites that a thread takes at a time
 # Sites below which waking the threads, milliseconds on a busy machine, costs more than they save.
@@ -63,7 +61,7 @@ class OnSquare:
         weights = np.zeros((len(expansions), most + 1))
         for row, each in zip(weights, expansions.values(), strict=True):
             row[: each.order + 1] = each.density
-        order, tasks = _tasks(rungs, list(expansions))
+        sites, tasks = _tasks(rungs, list(expansions))
         radius = self.width // 2
         padded = np.pad(
             levels.reshape(len(levels), *self.shape).astype(self.precision),
@@ -72,15 +70,17 @@ class OnSquare:
         )
         parts = np.empty((len(tasks), most + 1))
         worthwhile = levels.size >= _PARALLEL_FROM and len(tasks) > 1 and get_num_threads() > 1
-        kernels(self.width, worthwhile)(
+        run = _tasks_parallel if worthwhile else _tasks_serial
+        run(
+            (0,) * self.width,
             tasks,
-            order,
+            sites,
             np.array([each.order for each in expansions.values()]),
             np.array([2.0 / each.half_width for each in expansions.values()]).astype(self.precision),
             weights,
             self.precision(self.hopping),
             padded.reshape(-1),
-            np.array([padded.shape[1] * padded.shape[2], padded.shape[2], self.shape[1]]),
+            (padded.shape[2], self.shape[1]),
             density,
             parts,
         )
@@ -92,7 +92,7 @@ class OnSquare:
 
 def working_bytes(width: int, order: int) -> int:
     """Memory that the windows of all threads take at most [byte]."""
-    return get_num_threads() * 8 * (Layout(width).size + (order + 2 * width + 3) * LANES)
+    return get_num_threads() * 8 * (3 * field_of((0,) * width) + (order + 2 * width + 3) * LANES)
 
 
 def _neighbour_sum(v: Array) -> Array:
@@ -112,125 +112,122 @@ def _tasks(rungs: Array, names: list[int]) -> tuple[Array, Array]:
     return order, np.array(tasks)
 
 
-@cache
-def kernels(width: int, parallel: bool) -> Callable[..., None]:
-    """The compiled loop over tasks for windows of this width."""
-    place = Layout(width)
-    field, stride, size, centre, corner = place.field, place.stride, place.size, place.centre, place.first
-    forth, back = sweep(width, True), sweep(width, False)
+@jit
+def _load(width: Number, sites: Array, start: int, strides: Any, padded: Array, scale: Any, t: Array) -> None:
+    """Scaled levels of LANES windows; `start` is where their replica begins in the padded lattice."""
+    across, inside = strides
+    levels = t[2 * field_of(width) + corner_of(width) :]
+    origin = np.empty(LANES, np.int64)
+    for lane in range(LANES):
+        origin[lane] = start + sites[lane] // inside * across + sites[lane] % inside
+    for row in range(len(width)):
+        for column in range(len(width)):
+            to, shift = row * stride_of(width) + column * LANES, row * across + column
+            for lane in range(LANES):
+                levels[to + lane] = scale * padded[origin[lane] + shift]
 
-    @jit
-    def load(sites: Array, padded: Array, start: int, strides: Array, scale: Any, t: Array) -> None:
-        """Scaled levels of LANES windows; `start` is where their replica begins in the padded lattice."""
-        origin = np.empty(LANES, np.int64)
-        for lane in range(LANES):
-            origin[lane] = start + sites[lane] // strides[2] * strides[1] + sites[lane] % strides[2]
-        for row in range(width):
-            for column in range(width):
-                to, shift = 2 * field + corner + row * stride + column * LANES, row * strides[1] + column
-                for lane in range(LANES):
-                    t[to + lane] = scale * padded[origin[lane] + shift]
 
-    @jit
-    def begin(hop: Any, t: Array) -> None:
-        """T_0 in the first field and T_-1 = T_1 in the second."""
-        t[: 2 * field] = 0
-        half = t.dtype.type(0.5)
-        for lane in range(LANES):
-            i = centre + lane
-            t[i] = 1
-            t[i + field] = half * t[i + 2 * field]
-            for shift in (-stride, -LANES, LANES, stride):
-                t[i + field + shift] = half * hop
+@jit
+def _begin(width: Number, hop: Any, t: Array) -> None:
+    """T_0 in the first field and T_-1 = T_1 in the second."""
+    stride, field, radius = stride_of(width), field_of(width), len(width) // 2
+    centre = corner_of(width) + radius * (stride + LANES)
+    t[: 2 * field] = 0
+    half = t.dtype.type(0.5)
+    for lane in range(LANES):
+        i = centre + lane
+        t[i] = 1
+        t[i + field] = half * t[i + 2 * field]
+        for shift in (-stride, -LANES, LANES, stride):
+            t[i + field + shift] = half * hop
 
-    @jit
-    def collect(sums: Array, k: int, found: Array) -> None:
-        """mu_2k-1 = 2 <T_k|T_k-1> - mu_1 and mu_2k = 2 <T_k|T_k> - 1 of all lanes from the sums over rows."""
+
+@jit
+def _collect(width: Number, k: int, sums: Array, found: Array) -> None:
+    """mu_2k-1 = 2 <T_k|T_k-1> - mu_1 and mu_2k = 2 <T_k|T_k> - 1 of all lanes from the sums over rows."""
+    n = len(width) * LANES
+    for column in range(LANES, n, LANES):
         for lane in range(LANES):
-            odd, even = sums[lane], sums[lane + width * LANES]
-            for column in range(1, width):
-                odd += sums[lane + column * LANES]
-                even += sums[lane + (column + width) * LANES]
-            if k == 1:
-                found[0, lane] = 1
-                found[1, lane] = odd
+            sums[lane] += sums[column + lane]
+            sums[lane + n] += sums[column + lane + n]
+    for lane in range(LANES):
+        found[2 * k - 1, lane] = 2 * sums[lane] - found[1, lane] if k > 1 else sums[lane]
+        found[2 * k, lane] = 2 * sums[lane + n] - 1
+
+
+@jit
+def _do_task(
+    width: Number,
+    task: Array,
+    sites: Array,
+    orders: Array,
+    scales: Array,
+    weights: Array,
+    hopping: Any,
+    padded: Array,
+    strides: Any,
+    density: Array,
+    part: Array,
+) -> None:
+    """Density (R, N) and sums of moments (K + 1,) of one task, a row of `_tasks`."""
+    replica, number, first, last = task
+    kind, order = padded.dtype, orders[number]
+    t, sums = np.zeros(3 * field_of(width), kind), np.empty(2 * len(width) * LANES, kind)
+    found, lanes = np.empty((order + 1, LANES), kind), np.empty(LANES, np.int64)
+    hop = scales[number] * hopping
+    found[0] = 1
+    part[:] = 0
+    for start in range(first, last, LANES):
+        for lane in range(LANES):  # lanes beyond the last site repeat it
+            lanes[lane] = sites[replica, min(start + lane, last - 1)]
+        _load(width, lanes, replica * (padded.size // len(density)), strides, padded, scales[number], t)
+        _begin(width, hop, t)
+        for k in range(order // 2):
+            sums[:] = 0
+            if k % 2 == 0:
+                step(width, (), k, t, hop, sums)
             else:
-                found[2 * k - 1, lane] = 2 * odd - found[1, lane]
-            found[2 * k, lane] = 2 * even - 1
+                step(width, (0,), k, t, hop, sums)
+            _collect(width, k + 1, sums, found)
+        for lane in range(min(LANES, last - start)):
+            total = 0.0
+            for k in range(order + 1):
+                total += weights[number, k] * found[k, lane]
+                part[k] += found[k, lane]
+            density[replica, lanes[lane]] = total
 
-    @jit
-    def work(
-        task: Array,
-        order: Array,
-        highest: Array,
-        scales: Array,
-        weights: Array,
-        hopping: Any,
-        padded: Array,
-        strides: Array,
-        density: Array,
-        part: Array,
-    ) -> None:
-        replica, number, first, last = task
-        kind = padded.dtype
-        t, sums = np.zeros(size, kind), np.empty(2 * width * LANES, kind)
-        found = np.empty((highest[number] + 1, LANES), kind)
-        sites, scale = np.empty(LANES, np.int64), scales[number]
-        hop = scale * hopping
-        part[:] = 0
-        for start in range(first, last, LANES):
-            for lane in range(LANES):  # lanes beyond the last site repeat it
-                sites[lane] = order[replica, min(start + lane, last - 1)]
-            load(sites, padded, replica * strides[0], strides, scale, t)
-            begin(hop, t)
-            for k in range(highest[number] // 2):
-                sums[:] = 0
-                if k % 2 == 0:
-                    forth(k, t, hop, sums)
-                else:
-                    back(k, t, hop, sums)
-                collect(sums, k + 1, found)
-            for lane in range(min(LANES, last - start)):
-                total = 0.0
-                for k in range(highest[number] + 1):
-                    total += weights[number, k] * found[k, lane]
-                    part[k] += found[k, lane]
-                density[replica, sites[lane]] = total
 
-    if parallel:
+@jit
+def _tasks_serial(
+    width: Number,
+    tasks: Array,
+    sites: Array,
+    orders: Array,
+    scales: Array,
+    weights: Array,
+    hopping: Any,
+    padded: Array,
+    strides: Any,
+    density: Array,
+    parts: Array,
+) -> None:
+    for n in range(len(tasks)):
+        _do_task(width, tasks[n], sites, orders, scales, weights, hopping, padded, strides, density, parts[n])
 
-        @jit_parallel
-        def in_parallel(
-            tasks: Array,
-            order: Array,
-            highest: Array,
-            scales: Array,
-            weights: Array,
-            hopping: Any,
-            padded: Array,
-            strides: Array,
-            density: Array,
-            parts: Array,
-        ) -> None:
-            for n in prange(len(tasks)):
-                work(tasks[n], order, highest, scales, weights, hopping, padded, strides, density, parts[n])
 
-        return in_parallel
-
-    @jit
-    def in_order(
-        tasks: Array,
-        order: Array,
-        highest: Array,
-        scales: Array,
-        weights: Array,
-        hopping: Any,
-        padded: Array,
-        strides: Array,
-        density: Array,
-        parts: Array,
-    ) -> None:
-        for n in range(len(tasks)):
-            work(tasks[n], order, highest, scales, weights, hopping, padded, strides, density, parts[n])
-
-    return in_order
+@jit_parallel
+def _tasks_parallel(
+    width: Number,
+    tasks: Array,
+    sites: Array,
+    orders: Array,
+    scales: Array,
+    weights: Array,
+    hopping: Any,
+    padded: Array,
+    strides: Any,
+    density: Array,
+    parts: Array,
+) -> None:
+    for n in prange(len(tasks)):
+        _do_task(width, tasks[n], sites, orders, scales, weights, hopping, padded, strides, density, parts[n])
