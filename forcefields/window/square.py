@@ -145,14 +145,29 @@ def _begin(width: Number, hop: Any, t: Array) -> None:
 @jit
 def _collect(width: Number, k: int, sums: Array, found: Array) -> None:
     """mu_2k-1 = 2 <T_k|T_k-1> - mu_1 and mu_2k = 2 <T_k|T_k> - 1 of all lanes from the sums over rows."""
-    n = len(width) * LANES
-    for column in range(LANES, n, LANES):
-        for lane in range(LANES):
-            sums[lane] += sums[column + lane]
-            sums[lane + n] += sums[column + lane + n]
+    n, columns = len(width) * LANES, len(width)
+    while columns > 1:  # the last columns are added to the first ones, as many as there are
+        half = columns // 2
+        _add_columns(half * LANES, sums[(columns - half) * LANES :], sums)
+        _add_columns(half * LANES, sums[(columns - half) * LANES + n :], sums[n:])
+        columns -= half
     for lane in range(LANES):
         found[2 * k - 1, lane] = 2 * sums[lane] - found[1, lane] if k > 1 else sums[lane]
         found[2 * k, lane] = 2 * sums[lane + n] - 1
+
+
+@jit
+def _add_columns(n: int, columns: Array, sums: Array) -> None:
+    for i in range(n):
+        sums[i] += columns[i]
+
+
+@jit
+def _on_cache_line(n: int, like: Array) -> Array:
+    """An array that begins where a cache line does: vectors that straddle two make a sweep half as long again."""
+    room = np.empty(n + 64 // like.itemsize, like.dtype)
+    skip = -room.ctypes.data % 64 // like.itemsize
+    return room[skip : skip + n]
 
 
 @jit
@@ -171,9 +186,10 @@ def _do_task(
 ) -> None:
     """Density (R, N) and sums of moments (K + 1,) of one task, a row of `_tasks`."""
     replica, number, first, last = task
-    kind, order = padded.dtype, orders[number]
-    t, sums = np.zeros(3 * field_of(width), kind), np.empty(2 * len(width) * LANES, kind)
-    found, lanes = np.empty((order + 1, LANES), kind), np.empty(LANES, np.int64)
+    order = orders[number]
+    t, sums = _on_cache_line(3 * field_of(width), padded), _on_cache_line(2 * len(width) * LANES, padded)
+    found, lanes = np.empty((order + 1, LANES), padded.dtype), np.empty(LANES, np.int64)
+    t[:] = 0
     hop = scales[number] * hopping
     found[0] = 1
     part[:] = 0
