@@ -106,10 +106,10 @@ class Window:
             raise InputError(
                 f"forcefield window with width {self.width} has no site in the middle; use width: {self.width + 1}"
             )
-        smallest = min(model.lattice.shape)
-        if has_square_bonds(model) and self.width > smallest:
+        # In a window as wide as the lattice, opposite rims are neighbours.
+        if has_square_bonds(model) and self.width >= min(model.lattice.shape):
             raise InputError(
-                f"forcefield window with width {self.width} needs at least {self.width} sites per direction, the lattice is "
+                f"forcefield window with width {self.width} needs at least {self.width + 1} sites per direction, the lattice is "
                 f"{'x'.join(map(str, model.lattice.shape))}; use a smaller width, a larger lattice or forcefield ed"
             )
         if square_hopping(model) is None:
