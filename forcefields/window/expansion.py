@@ -15,7 +15,7 @@ from latticemd.errors import InputError
 
 Array = NDArray[Any]
 
-_RUNGS_PER_OCTAVE = 8  # a window's interval is 4 % wider than it must be, on average
+_RUNGS_PER_OCTAVE = 16  # a window's interval is 2 % wider than it must be, on average
 _MARGIN = 1.001  # single precision must not push a level out of the interval
 _MOST_NODES = 2**20
 

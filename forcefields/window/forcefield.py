@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from forcefields.window.square import OnSquare
 
 _BYTES_PER_SITE = 128  # of levels, their bounds and their order
-_BOUND_REACH = 2  # hops beyond a window that the bound on its spectrum looks at
+_BOUND_REACH = 3  # hops beyond a window that the bound on its spectrum looks at
 _TYPICAL_ORDER = 1024  # for the announcement of memory only; a window of its own outweighs it
 
 
@@ -54,7 +54,7 @@ class Window:
 
     The force keeps all symmetries of the lattice and the particle-hole symmetry, but it is NOT the gradient of a function: the
     free energy it comes with is the sum of the Omega_i, and motion conserves it as well as the window holds the density matrix.
-    Half widths come from a ladder with eight rungs per octave; a window that changes rungs changes its density by less than
+    Half widths come from a ladder with sixteen rungs per octave; a window that changes rungs changes its density by less than
     twice the tolerance.
 
     On the square lattice with one real hopping kernels are compiled, a few seconds for each width and precision the first time.

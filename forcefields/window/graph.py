@@ -36,16 +36,21 @@ class OnGraph:
 
     def reach(self, levels: Array) -> Array:
         """A bound on the moduli of the eigenvalues of each window, (R, N) [energy]; see `OnSquare.reach`."""
-        size = np.abs(self.graph.amplitude)
-        hopping = sparse.csr_array((size, self.graph.source, self.graph.first))
-        kept = 0.5 * hopping.sum(axis=1).max(initial=0.0)
+        hopping = sparse.csr_array((np.abs(self.graph.amplitude), self.graph.source, self.graph.first))
+        neighbours = np.where(
+            self.graph.neighbours >= 0, self.graph.source[self.graph.neighbours], np.arange(len(levels[0]))[:, None]
+        )
         bounds = np.empty_like(levels)
-        for r, diagonal in enumerate(np.abs(levels)):
-            v = np.ones(len(diagonal))
-            for _ in range(2):
-                v = (diagonal + kept) * v + hopping @ v
-                v = np.where(v > 0.0, v, 1.0)  # an isolated site with a level at zero
-            bounds[r] = np.where(self.windows >= 0, (diagonal + (hopping @ v) / v)[self.windows], 0.0).max(axis=1)
+        for r, e in enumerate(levels):
+            shift = np.maximum(np.abs(e), np.abs(e)[neighbours].max(axis=1))
+            quotients = []
+            for diagonal in (e, -e):
+                v = np.ones(len(e))
+                for _ in range(2):
+                    v = (diagonal + shift) * v + hopping @ v
+                    v = np.where(v > 0.0, v, 1.0)  # isolated sites
+                quotients.append(diagonal + (hopping @ v) / v)
+            bounds[r] = np.where(self.windows >= 0, np.maximum(*quotients)[self.windows], 0.0).max(axis=1)
         return bounds
 
     def solve(self, levels: Array, rungs: Array, expansions: dict[int, Expansion], density: Array) -> Array:
