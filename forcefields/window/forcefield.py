@@ -37,20 +37,20 @@ class Window:
     window, not of the lattice, so a force depends on nothing but what is near. e_0 = mu; at fixed filling, e_0 is the middle
     of all levels.
 
-    `tolerance` bounds the error of the expansion. The error of the window itself can't be known without a larger one; rms
-    errors of the density at t = 1 are
+    `tolerance` bounds the error of the expansion. The error of the window itself can't be known without a larger one, and
+    depends on the state more than on anything else: rms errors of the density on 32 x 32 sites at t = 1 are
 
-    =======================================  ======  ======  ======  ======  ======
-    state                                    5       9       13      17      21
-    =======================================  ======  ======  ======  ======  ======
-    ordered, g = 1.5, kT = 0.1 or 0.02       1e-4    3e-6    2e-8    4e-10   7e-12
-    domains, g = 1.5, kT = 0.1               5e-4    3e-5    5e-7    1e-8    8e-10
-    random, g = 3.5, kT = 0.1                6e-5    2e-7    8e-11   1e-13
-    random, g = 1.5, kT = 0.1                2e-2    3e-3    7e-4    2e-4    5e-5
-    random, g = 1.5, kT = 0.02               3e-2    8e-3    3e-3    2e-3    8e-4
-    nearly free electrons, kT = 0.1          3e-2    9e-3    3e-3    1e-3    4e-4
-    nearly free electrons, kT = 0.02         7e-2    3e-2    2e-2    8e-3    5e-3
-    =======================================  ======  ======  ======  ======  ======
+    ===================================  =====  =====  =====  ======  ======
+    width                                5      9      13     17      21
+    ===================================  =====  =====  =====  ======  ======
+    ordered, g = 1.5, kT = 0.1 or 0.02   1e-4   4e-6   3e-8   5e-10   2e-11
+    wide walls, g = 1.5, kT = 0.1        5e-3   6e-4   6e-5   9e-6    1e-6
+    random, g = 3.5, kT = 0.1            4e-3   1e-5   1e-7   8e-11
+    random, g = 1.5, kT = 0.1            2e-2   4e-3   8e-4   2e-4    5e-5
+    random, g = 1.5, kT = 0.02           3e-2   1e-2   5e-3   3e-3    1e-3
+    nearly free electrons, kT = 0.1      4e-2   1e-2   3e-3   1e-3    6e-4
+    nearly free electrons, kT = 0.02     7e-2   3e-2   1e-2   8e-3    5e-3
+    ===================================  =====  =====  =====  ======  ======
 
     The force keeps all symmetries of the lattice and the particle-hole symmetry, but it is NOT the gradient of a function: the
     free energy it comes with is the sum of the Omega_i, and motion conserves it as well as the window holds the density matrix.
@@ -60,9 +60,11 @@ class Window:
     On the square lattice with one real hopping kernels are compiled, a few seconds for each width and precision the first time.
     Other hops are left to NumPy, some hundred times slower; on other lattices the window is all sites within width // 2 hops.
 
-    Cost: O(N), half the number of moments times width^2 times eleven operations per site, at about half of the speed of matrix
-    products. The number of moments follows a/kT. At fixed filling everything is done twice, and the force is no longer local.
-    Use `cavity` when the error it makes will do, and `ed` or `poles` when the error must be small whatever the state.
+    Cost: O(N). Eleven operations for each site of the window and each second moment, at about half of the speed of matrix
+    products: on one core 1.3, 2.3 and 4.2 microseconds per site for width 9, 13 and 21 with 120 moments in single precision,
+    and twice that in double. Moments follow a/kT: about 160 at g = 1.5, kT = 0.1 and 1700 on hot states at
+    g = 3.5. At fixed filling everything is done twice, and the force is no longer local. Use `cavity` where its error will
+    do, and `ed` or `poles` when the error must be small whatever the state.
 
     References: Weisse, Wellein, Alvermann and Fehske, Rev. Mod. Phys. 78, 275 (2006), doi:10.1103/RevModPhys.78.275 (the
     expansion and the doubling of moments); Goedecker and Colombo, Phys. Rev. Lett. 73, 122 (1994),
