@@ -41,8 +41,10 @@ class OnSquare:
         hopping, bounds = abs(self.hopping), np.empty_like(levels)
         for r, level in enumerate(levels):
             e = level.reshape(self.shape)
+            for axis, sites in enumerate(self.shape):
+                e = e.take(np.arange(-3, sites + 3), axis, mode="wrap")
             # Of the neighbourhood: the largest on the lattice would make forces depend on everything.
-            shift = np.maximum(np.abs(e), np.maximum.reduce(_neighbours(np.abs(e))))
+            shift = np.maximum(np.abs(_inner(e)), np.maximum.reduce(_neighbours(np.abs(e))))
             both = [_quotients(sign * e, shift, hopping) for sign in (1.0, -1.0)]
             bounds[r] = maximum_filter(np.maximum(*both), size=self.width, mode="wrap").ravel()
         return bounds
@@ -92,16 +94,24 @@ def working_bytes(width: int, order: int) -> int:
 
 
 def _quotients(e: Array, shift: Array, hopping: float) -> Array:
-    """(e_i v_i + sum_j |H_ij| v_j)/v_i with v two steps of e + shift >= 0 and hopping away from v = 1."""
-    v = np.ones_like(e)
+    """(e_i v_i + sum_j |H_ij| v_j)/v_i with v two steps of e + shift >= 0 and hopping away from v = 1.
+
+    Every look at neighbours takes a rim off the arrays: e comes with three of them, `shift` with two.
+    """
+    v, e = np.ones_like(e), _inner(e)
     for _ in range(2):
-        v = (e + shift) * v + hopping * _neighbour_sum(v)
+        v = (e + shift) * _inner(v) + hopping * _neighbour_sum(v)
         np.copyto(v, 1.0, where=v <= 0.0)  # isolated sites
-    return e + hopping * _neighbour_sum(v) / v
+        e, shift = _inner(e), _inner(shift)
+    return e + hopping * _neighbour_sum(v) / _inner(v)
 
 
-def _neighbours(v: Array) -> list[Array]:
-    return [np.roll(v, shift, axis) for axis in (0, 1) for shift in (1, -1)]
+def _inner(v: Array) -> Array:
+    return v[1:-1, 1:-1]
+
+
+def _neighbours(v: Array) -> tuple[Array, Array, Array, Array]:
+    return v[:-2, 1:-1], v[2:, 1:-1], v[1:-1, :-2], v[1:-1, 2:]
 
 
 def _neighbour_sum(v: Array) -> Array:
