@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from latticemd.errors import InputError
 
 
@@ -13,7 +15,8 @@ def chemical_potential(
     """The mu in [low, high] [energy] at which electrons(mu) = wanted, to `resolution` or the last bits of mu.
 
     `electrons` must be a pure function that grows with mu. The search starts from the bracket alone and remembers nothing,
-    so the same positions always give the same mu. Raises InputError when the bracket does not hold the root.
+    so the same positions always give the same mu. Raises InputError when the bracket does not hold the root, and
+    ArithmeticError when the count is not finite.
 
     Cost: about ten calls, up to fifteen on a plateau between two bands.
 
@@ -22,6 +25,8 @@ def chemical_potential(
     from scipy.optimize import brentq  # a fifth of a second that runs at fixed mu need not wait for
 
     fewest, most = electrons(low), electrons(high)
+    if not np.isfinite([fewest, most]).all():
+        raise ArithmeticError(f"the number of electrons is {fewest} at mu = {low:g} and {most} at mu = {high:g}")
     if not fewest <= wanted <= most:
         raise InputError(
             f"{wanted:g} electrons are out of reach: there are {fewest:g} at mu = {low:g} and {most:g} at mu = {high:g}"

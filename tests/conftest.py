@@ -11,7 +11,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 import pytest
 
-from latticemd import Holstein, Lattice, Ramp, Simulation, State, System
+from latticemd import ForceField, Holstein, Lattice, Ramp, Simulation, State, System
 from latticemd.integrators import load_integrator
 
 
@@ -49,14 +49,15 @@ def simulation(
     dt: float,
     temperature: float = 0.0,
     friction: float = 0.2,
+    forcefield: ForceField | None = None,
     **more,
 ) -> Simulation:
-    """A simulation with exact forces; `more` goes to the integrator."""
+    """A simulation with exact forces unless told otherwise; `more` goes to the integrator."""
     from forcefields.ed import ExactDiagonalisation
 
     cls = load_integrator(integrator)
     made = cls(dt=dt, temperature=Ramp.constant(temperature), friction=friction, **more)
-    return Simulation(System(model, ExactDiagonalisation(), len(x)), made, State.at_rest(x))
+    return Simulation(System(model, forcefield or ExactDiagonalisation(), len(x)), made, State.at_rest(x))
 
 
 @pytest.fixture

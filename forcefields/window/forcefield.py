@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -81,6 +81,7 @@ class Window:
     precision: Literal["float64", "float32"] = parameter(
         "float64", doc="of the compiled kernels; float32 is twice as fast and keeps symmetries to 1e-6 only"
     )
+    ladder: ClassVar[tuple[dict[str, Any], ...]] = tuple({"width": width} for width in (7, 13, 21))
     _buffers: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def capabilities(self, model: Model, replicas: int) -> Capabilities:
@@ -101,7 +102,7 @@ class Window:
         )
 
     def prepare(self, model: Model, replicas: int) -> None:
-        """List the windows of lattices without compiled kernels. Raises InputError for models it cannot serve."""
+        """Raises InputError for models it cannot serve."""
         if model.orbitals != 1:
             raise InputError(f"forcefield window serves models with 1 orbital per site, this one has {model.orbitals}")
         if self.width % 2 == 0:
@@ -114,8 +115,6 @@ class Window:
                 f"forcefield window with width {self.width} needs at least {self.width + 1} sites per direction, the lattice is "
                 f"{'x'.join(map(str, model.lattice.shape))}; use a smaller width, a larger lattice or forcefield ed"
             )
-        if square_hopping(model) is None:
-            self._buffers["windows"] = self._windows(model)
 
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Densities, free energies and forces of all replicas at x (R, N, D)."""
@@ -166,6 +165,8 @@ class Window:
 
             height, width = model.lattice.shape
             return OnSquare((height, width), hopping, self.width, getattr(np, self.precision))
+        if "windows" not in self._buffers:  # made here, because a ramp may take a model away from equal hops
+            self._buffers["windows"] = self._windows(model)
         return OnGraph(Graph.of(model.hops(), model.lattice.sites), self._buffers["windows"])
 
     def _windows(self, model: Model) -> Array:
