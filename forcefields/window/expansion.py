@@ -57,7 +57,7 @@ def half_width(rung: int) -> float:
     return float(2.0 ** (rung / _RUNGS_PER_OCTAVE))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def expansion(temperature: float, a: float, mu: float, order: int) -> Expansion:
     """The truncated series on [-a, a], with mu counted from the middle of it.
 
@@ -66,7 +66,7 @@ def expansion(temperature: float, a: float, mu: float, order: int) -> Expansion:
     energies = a * _nodes(_count(temperature / a)) - mu
     density = _series(expit(-energies / temperature))
     energy = _series(-temperature * np.logaddexp(0.0, -energies / temperature))
-    return Expansion(a, density[: order + 1], energy[: order + 1])
+    return Expansion(a, density[: order + 1].copy(), energy[: order + 1].copy())  # views would keep all in memory
 
 
 @lru_cache(maxsize=1024)

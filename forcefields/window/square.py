@@ -15,7 +15,8 @@ from numba import get_num_threads, prange
 from forcefields.window.expansion import Expansion
 from forcefields.window.propagation import LANES, Array, Number, corner_of, field_of, jit, jit_parallel, step, stride_of
 
-_TASK = 16 * LANES  # sites that a thread takes at a time
+_SMALLEST_TASK = 16 * LANES  # sites that a thread takes at a time
+_TASKS = 1024  # that a lattice is cut into, as each keeps sums of its own; and one more for each rung
 # Sites below which waking the threads, milliseconds on a busy machine, costs more than they save.
 _PARALLEL_FROM = 4096
 
@@ -88,9 +89,12 @@ class OnSquare:
         return sums
 
 
-def working_bytes(width: int, order: int) -> int:
-    """Memory that the windows of all threads take at most [byte]."""
-    return get_num_threads() * 8 * (3 * field_of((0,) * width) + (order + 2 * width + 3) * LANES)
+def working_bytes(width: int, order: int, sites: int) -> int:
+    """Memory that the windows of all threads, and the sums of all tasks of a replica, take at most [byte]."""
+    tasks = -(-sites // _task_size(sites)) + 64
+    return 8 * tasks * (order + 1) + get_num_threads() * 8 * (
+        3 * field_of((0,) * width) + (order + 2 * width + 3) * LANES
+    )
 
 
 def _quotients(e: Array, shift: Array, hopping: float) -> Array:
@@ -120,15 +124,20 @@ def _neighbour_sum(v: Array) -> Array:
     return (north + south) + (west + east)
 
 
+def _task_size(sites: int) -> int:
+    """Depends on the lattice alone, and so does the order in which moments are added up."""
+    return max(_SMALLEST_TASK, -(-sites // (_TASKS * LANES)) * LANES)
+
+
 def _tasks(rungs: Array, names: list[int]) -> tuple[Array, Array]:
     """The sites of all replicas sorted by rung (R, N), and tasks (T, 4): replica, number of the rung, first, last + 1."""
     order = np.argsort(rungs, axis=1, kind="stable")
-    tasks = []
+    size, tasks = _task_size(rungs.shape[1]), []
     for replica, row in enumerate(rungs):
         counts = [np.count_nonzero(row == name) for name in names]
         for number, (start, count) in enumerate(zip(np.cumsum([0, *counts]).tolist(), counts, strict=False)):
-            for first in range(start, start + count, _TASK):
-                tasks.append((replica, number, first, min(first + _TASK, start + count)))
+            for first in range(start, start + count, size):
+                tasks.append((replica, number, first, min(first + size, start + count)))
     return order, np.array(tasks)
 
 

@@ -231,7 +231,7 @@ def measure_memory(side: int = 1024) -> bool:
     """Print the memory one call takes beside what is announced; whether it stays below."""
     model = Holstein(Lattice("square", (side, side)))
     x = np.random.default_rng(0).normal(size=(1, side * side, 1))
-    forcefield = Window(width=3, moments=4)
+    forcefield = Window(width=3, moments=100)
     call = evaluated(forcefield, model, x)
     announced = forcefield.capabilities(model, 1).bytes_needed
     tracemalloc.start()
