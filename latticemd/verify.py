@@ -210,6 +210,8 @@ def reversibility(bench: Bench) -> Outcome:
 
 def order_of_the_energy_error(bench: Bench) -> Outcome:
     """Without bath, halving dt divides the energy error by 2^order: 4 for palindromic words, 2 for others."""
+    if not bench.system.capabilities.conservative:
+        return Outcome("skip", note="forces that are no gradient conserve no energy, whatever dt; see the drift")
     expected = bench.integrator.order
     # The input's own dt may be too large for the asymptotic law.
     coarse, fine = bench.refinement(2), bench.refinement(4)
@@ -223,6 +225,8 @@ def order_of_the_energy_error(bench: Bench) -> Outcome:
 
 def energy_drift(bench: Bench) -> Outcome:
     """Without bath, the trend of the energy over the run is small against the fluctuation of the kinetic energy."""
+    if not bench.system.capabilities.energy:
+        return Outcome("skip", note="this force field gives no energy")
     simulation = bench.isolated()
     if simulation is None:
         return Outcome("skip", note="overdamped motion conserves no energy")
@@ -239,6 +243,8 @@ def balance_with_the_bath(bench: Bench) -> Outcome:
     heat doesn't count: overdamped motion accounts for the work along its path by the trapezoidal rule, which is exact in
     harmonic wells, so an unstable run would hide a growing error behind a heat that grows faster.
     """
+    if not bench.system.capabilities.energy:
+        return Outcome("skip", note="this force field gives no energy")
     if bench.system.ramps:
         return Outcome("skip", note="ramps of the model do work that no heat accounts for")
     record = record_energy(bench.started(bench.state.copy()), DRIFT_STEPS)

@@ -170,3 +170,28 @@ def test_a_changed_copy_of_an_integrator_has_its_own_coefficients(load):
     assert changed.state.digest() == fresh.state.digest()
     cls = load_integrator("BAOAB")
     assert dataclasses.replace(cls(dt=0.1, temperature=Ramp.constant(1.0)), dt=0.2).dt == 0.2
+
+
+class GivesNoEnergy(DenseElectrons):
+    """A force field that knows forces and nothing else."""
+
+    def capabilities(self, model, replicas):
+        return dataclasses.replace(super().capabilities(model, replicas), energy=False, conservative=False)
+
+    def evaluate(self, model, x, step, out):
+        super().evaluate(model, x, step, out)
+        out.energy[...] = np.nan
+
+
+def test_what_a_force_field_does_not_promise_is_not_held_against_it(load):
+    register("forcefield", "no_energy", GivesNoEnergy)
+    checks = {check.name: check for check in verify(load("forcefield.name=no_energy", "dynamics.integrator=verlet"))}
+    assert {check.verdict for check in checks.values()} == {"pass", "skip"}
+    skipped = {name for name, check in checks.items() if check.verdict == "skip"}
+    assert skipped == {
+        "force = -d(free energy)/dx",
+        "order of the energy error in dt",
+        "energy drift / kinetic fluctuation",
+        "energy balance with the bath",
+        "one rank = many ranks",
+    }
