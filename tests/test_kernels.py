@@ -27,7 +27,7 @@ def test_a_string_of_letters(shape):
     for backend in (specification, cpu):
         x, p, f = arrays(shape, 3)
         heat = np.ones(len(x))
-        assert backend.split(letters, coefficients, x, p, f, NOISE, 1, 0.5, heat) == 2
+        backend.split(letters, coefficients, x, p, f, NOISE, 1, 0.5, heat)
         results.append((x, p, heat))
     for spec, compiled in zip(*results, strict=True):
         np.testing.assert_allclose(compiled, spec, rtol=1e-12, atol=1e-12)

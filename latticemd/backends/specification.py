@@ -43,8 +43,8 @@ def split(
     occurrence: int,
     inverse_mass: float,
     heat: Array,
-) -> int:
-    """Apply pointwise letters in order; add to `heat` (R,) the kinetic energy that O letters give. Returns O letters used.
+) -> None:
+    """Apply pointwise letters in order; add to `heat` (R,) the kinetic energy that O letters give.
 
     ==================  ========================================================
     letter              step, with coefficients (a, b, c) of its row
@@ -75,7 +75,6 @@ def split(
             p[...] = a * p + b * xi
             heat += kinetic_energy(p, inverse_mass) - before
             drawn += 1
-    return drawn
 
 
 def overdamped(

@@ -47,7 +47,7 @@ class Splitting(Integrator):
     """
 
     word: str = "BAOAB"
-    _plans: dict[Any, list[tuple[Array, Array, int | None]]] = field(
+    _plans: dict[Any, list[tuple[Array, Array, int, int | None]]] = field(
         init=False, default_factory=dict, repr=False, compare=False
     )
 
@@ -80,11 +80,9 @@ class Splitting(Integrator):
         noise = (self.seed, int(Stream.THERMOSTAT), state.step, self.first_replica)
         model = system.model_at(state.step)
         inverse_mass = 1.0 / model.inertia()
-        drawn = 0
-        for letters, coefficients, arrived in self._plan(model, state.step):
-            drawn += kernels.split(
-                letters, coefficients, state.x, state.p, state.f, noise, drawn, inverse_mass, state.thermostat["heat"]
-            )
+        heat = state.thermostat["heat"]
+        for letters, coefficients, drawn, arrived in self._plan(model, state.step):
+            kernels.split(letters, coefficients, state.x, state.p, state.f, noise, drawn, inverse_mass, heat)
             if arrived is not None:
                 system.update_forces(state, state.step + arrived)
         state.step += 1
@@ -104,18 +102,22 @@ class Splitting(Integrator):
         moves = self.word.replace("O", "")
         return moves == moves[::-1]
 
-    def _plan(self, model: Model, step: int) -> list[tuple[Array, Array, int | None]]:
-        """Per string: letter codes, coefficients at this step, and whether a force at this step (0) or the next (1) follows."""
+    def _plan(self, model: Model, step: int) -> list[tuple[Array, Array, int, int | None]]:
+        """Per string: letter codes, coefficients at this step, O letters before it, and the step of the force that follows it.
+
+        That step is 0 for this one and 1 for the next, or None where no force follows.
+        """
         settings = (self.temperature(step), model.harmonic_stiffness(), model.inertia())
         if settings not in self._plans:
             self._plans.clear()  # protocols rarely return to an earlier value
             rows = {letter: self._coefficients(letter, *settings) for letter in set(self.word)}
             plan, done = [], ""
             for letters, followed in self._strings:
+                drawn = done.count("O")
                 done += letters
                 arrived = int(not set(self.word[len(done) :]) & set(_MOVES)) if followed else None
                 codes = np.array([_CODES[letter] for letter in letters], dtype=np.int8)
-                plan.append((codes, np.array([rows[letter] for letter in letters]).reshape(-1, 3), arrived))
+                plan.append((codes, np.array([rows[letter] for letter in letters]).reshape(-1, 3), drawn, arrived))
             self._plans[settings] = plan
         return self._plans[settings]
 

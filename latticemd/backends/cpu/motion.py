@@ -8,7 +8,7 @@ from numba import prange
 from latticemd.backends.cpu.compiling import BLOCK, Array, blocks_of, jit, jit_parallel, rows_of, words_of
 from latticemd.backends.cpu.noise import add_block_normals
 from latticemd.backends.cpu.reductions import block_dot
-from latticemd.backends.specification import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION
+from latticemd.backends.specification import DRIFT, KICK, ROTATION
 
 
 def normals(key: int, stream: int, occurrence: int, step: int, first_replica: int, out: Array) -> None:
@@ -29,19 +29,16 @@ def split(
     occurrence: int,
     inverse_mass: float,
     heat: Array,
-) -> int:
+) -> None:
     """See `specification.split`."""
     key, stream, step, first_replica = noise
     rows = rows_of(x)
     blocks, per_replica, parallel = blocks_of(rows)
-    given = np.zeros((len(rows), per_replica))
+    given = np.empty((len(rows), per_replica))
     words = words_of(key, stream, occurrence, step, first_replica)
     sweep = _split_parallel if parallel else _split_serial
     sweep(blocks, per_replica, letters, coefficients, rows, rows_of(p), rows_of(f), words, inverse_mass, given)
-    drawn = int(np.count_nonzero(letters == ORNSTEIN_UHLENBECK))
-    if drawn:
-        heat += given.sum(axis=1)
-    return drawn
+    _add_block_sums(given, heat)
 
 
 def overdamped(
@@ -74,6 +71,15 @@ def _normals_serial(blocks: int, per_replica: int, words: Array, out: Array) -> 
 def _normals_parallel(blocks: int, per_replica: int, words: Array, out: Array) -> None:
     for block in prange(blocks):
         _normals_of_block(block, per_replica, words, out)
+
+
+@jit
+def _add_block_sums(parts: Array, out: Array) -> None:
+    for r in range(parts.shape[0]):
+        total = 0.0
+        for b in range(parts.shape[1]):
+            total += parts[r, b]
+        out[r] += total
 
 
 @jit
