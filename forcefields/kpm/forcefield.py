@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from forcefields.kpm.square import OnSquare
 
 _MOMENTS_EXPECTED = 2**13  # in the estimate of memory, where the positions are not known yet
-_BYTES_PER_SITE = 160  # of on-site energies, densities, and the search for the interval
+_BYTES_PER_SITE = 256  # of on-site energies, densities, and the search for the interval
 
 log = logging.getLogger("latticemd.run")
 

@@ -1,8 +1,8 @@
 """Probing on the square lattice with one real hopping, compiled for the CPU.
 
-Each vector is a task of its own: T_k and T_{k-1} lie in two buffers, T_{k+1} overwrites T_{k-1}. Several steps run at once as
-waves that follow each other down the lattice, two groups of rows apart, so that a large lattice crosses the memory bus once
-for all of them. From every T_k v only what the vector was made for is taken: the sites of its colour. What is computed is
+One vector at a time, T_k and T_{k-1} lie in two buffers, and T_{k+1} overwrites T_{k-1}. Several steps run at once as waves
+that follow each other down the lattice, two rows apart, so that a large lattice crosses the memory bus once for all of them.
+From every T_k v only what the vector was made for is taken: the sites of its colour. What is computed is
 written down plainly in `forcefields.kpm.probing`. Neither threads nor other replicas change a bit of the result.
 """
 
@@ -21,8 +21,8 @@ from forcefields.kpm.probing import Random
 
 Array = NDArray[Any]
 
-_WAVES = 8  # Chebyshev steps at once
-_GROUP = 4096  # numbers in the rows that a wave covers before the next wave moves: two buffers of them stay in cache
+_WAVES = 24  # Chebyshev steps at once
+_GROUP = 12288  # numbers in the rows that a wave covers before the next wave moves; those of all waves stay in cache
 _LINE = 64  # bytes of a cache line: rows begin with one, as loads across two lines take twice as long
 _PARALLEL_FROM = 2**25  # sites times steps times vectors, some ten milliseconds
 
@@ -62,8 +62,10 @@ class OnSquare:
         density = np.zeros((replicas, len(signs) or 1, *self.shape))
         traces = np.zeros((replicas, count, longest))
         work = count * sum(len(c) for c in coefficients) * levels.shape[1]
-        run = _vectors_parallel if work >= _PARALLEL_FROM and get_num_threads() > 1 else _vectors_serial
+        workers = min(get_num_threads(), replicas * count) if work >= _PARALLEL_FROM else 1
+        run = _shares_parallel if workers > 1 else _shares_serial
         run(
+            workers,
             (scale[:, None] * (levels - centre[:, None])).reshape(-1, *self.shape).astype(self.precision),
             (scale * self.hopping).astype(self.precision),
             padded,
@@ -147,115 +149,113 @@ def _close(begin: int, end: int, shape: tuple[int, int], stride: int, t: Array) 
 
 
 @_jit
-def _gather(row: int, columns: Array, c: float, t: Array, density: Array) -> float:
-    """Add c T_k v to the density of some columns of one row, and return the sum of T_k v over them."""
-    total = 0.0
-    for column in columns:
-        value = float(t[row + column])
-        density[column] += c * value
-        total += value
-    return total
-
-
-@_jit
-def _gather_signed(row: int, signs: Array, c: float, t: Array, density: Array) -> float:
-    """Add c v T_k v to the density of one row, and return the sum of v T_k v over it."""
-    total = 0.0
-    for column in range(signs.size):
-        value = signs[column] * float(t[row + column])
-        density[column] += c * value
-        total += value
-    return total
-
-
-@_jit
 def _take(
+    begin: int, end: int, stride: int, rows: Array, columns: Array, signs: Array, c: float, t: Array, found: Array
+) -> float:
+    """Add c v T_k v on the sites of the vector in rows begin ... end - 1 to `found`, and return the sum of v T_k v.
+
+    Those sites are `columns` of the rows that `rows` marks; `found` (Lx, columns) has no gaps, so that it stays in cache.
+    """
+    total = 0.0
+    for row in range(begin, end):
+        if rows[row]:
+            first, sums = _row(row, stride, t.itemsize), found[row]
+            if signs.size:
+                for n in range(columns.size):
+                    value = signs[row, n] * float(t[first + n])
+                    sums[n] += c * value
+                    total += value
+            else:
+                for n in range(columns.size):
+                    value = float(t[first + columns[n]])
+                    sums[n] += c * value
+                    total += value
+    return total
+
+
+@_jit
+def _advance(
     begin: int,
     end: int,
+    shape: tuple[int, int],
     stride: int,
-    colour: int,
-    c: float,
-    t: Array,
+    level: Array,
+    hop: Any,
+    now: Array,
+    before: Array,
     rows: Array,
     columns: Array,
     signs: Array,
-    density: Array,
+    c: float,
+    found: Array,
 ) -> float:
-    """What rows begin ... end - 1 of T_k v give to the density, (Lx, Ly), and to the trace of T_k."""
-    total = 0.0
-    for row in range(begin, end):
-        first = _row(row, stride, t.itemsize)
-        if signs.size:
-            total += _gather_signed(first, signs[row], c, t, density[row])
-        elif rows[row] == colour:
-            total += _gather(first, columns, c, t, density[row])
-    return total
+    """The next Chebyshev step in rows begin ... end - 1, and what they give: see `_step` and `_take`."""
+    _step(_row(begin, stride, level.itemsize), end - begin, shape[1], stride, level, hop, now, before)
+    _close(begin, end, shape, stride, before)
+    return _take(begin, end, stride, rows, columns, signs, c, before, found)
 
 
 @_jit
 def _do_vector(
-    task: int,
     diagonal: Array,
-    hop: Array,
-    coefficients: Array,
-    counts: Array,
-    down: Array,
-    across: Array,
+    hop: Any,
+    c: Array,
+    rows: Array,
+    columns: Array,
     signs: Array,
+    level: Array,
+    even: Array,
+    odd: Array,
     density: Array,
-    traces: Array,
+    trace: Array,
 ) -> None:
-    """Density (R, 1 or V, Lx, Ly) and traces (R, V, M) of one vector; they are numbered replica by replica."""
-    replica, vector = task // traces.shape[1], task % traces.shape[1]
-    shape = diagonal.shape[1:]
+    """Add what one vector gives to the density (Lx, Ly) and to the traces (M,)."""
+    shape = diagonal.shape
     stride = _stride(shape[1], diagonal.itemsize)
-    level = _buffer(shape[0], shape[1], diagonal)
-    even, odd = _buffer(shape[0], shape[1], diagonal), _buffer(shape[0], shape[1], diagonal)
-    mine = signs[vector] if len(signs) else np.zeros((0, 0), signs.dtype)
-    colour, beside = vector // (across.max() + 1), vector % (across.max() + 1)
-    columns = np.nonzero(across == beside)[0]
-    target = density[replica, vector if len(signs) else 0]
-    trace, c = traces[replica, vector], coefficients[replica]
+    found = np.zeros((shape[0], columns.size))
+    even[:] = 0.0
+    odd[:] = 0.0
     for row in range(shape[0]):
         first = _row(row, stride, diagonal.itemsize)
-        level[first : first + shape[1]] = diagonal[replica, row]
-        if len(signs):
-            even[first : first + shape[1]] = mine[row]
-        elif down[row] == colour:
-            for column in columns:
-                even[first + column] = 1.0
+        level[first : first + shape[1]] = diagonal[row]
+        if rows[row]:
+            for n in range(columns.size):
+                even[first + columns[n]] = signs[row, n] if signs.size else 1
     _close(0, shape[0], shape, stride, even)
-    trace[0] = _take(0, shape[0], stride, colour, c[0], even, down, columns, mine, target)
-    first = _row(0, stride, diagonal.itemsize)
-    _step(first, shape[0], shape[1], stride, level, hop[replica], even, odd)
+    trace[0] = _take(0, shape[0], stride, rows, columns, signs, c[0], even, found)
+    _step(_row(0, stride, diagonal.itemsize), shape[0], shape[1], stride, level, hop, even, odd)
     for i in range(odd.size):
         odd[i] *= 0.5  # T_1 = h T_0
     _close(0, shape[0], shape, stride, odd)
-    trace[1] = _take(0, shape[0], stride, colour, c[1], odd, down, columns, mine, target)
-    group = max(1, _GROUP // stride)
-    groups = (shape[0] + group - 1) // group
-    for start in range(2, counts[replica], _WAVES):
-        waves = min(_WAVES, counts[replica] - start)
-        for time in range(groups + 2 * (waves - 1)):
+    trace[1] = _take(0, shape[0], stride, rows, columns, signs, c[1], odd, found)
+    group = max(2, _GROUP // stride)
+    for start in range(2, c.size, _WAVES):
+        waves = min(_WAVES, c.size - start)
+        for last in range(group, shape[0] + 2 * (waves - 1) + group, group):
             for wave in range(waves):
-                # Wave n starts n groups down. Where it is now, wave n - 1 has finished the groups on both sides: there it left
-                # the T_k that wave n needs, and has no more use for the T_{k-1} that wave n overwrites.
-                place = time - 2 * wave
-                if 0 <= place < groups:
-                    begin = (wave + place) % groups * group
-                    end = min(begin + group, shape[0])
-                    k = start + wave
-                    now, before = (odd, even) if k % 2 == 0 else (even, odd)
-                    first = _row(begin, stride, diagonal.itemsize)
-                    _step(first, end - begin, shape[1], stride, level, hop[replica], now, before)
-                    _close(begin, end, shape, stride, before)
-                    trace[k] += _take(begin, end, stride, colour, c[k], before, down, columns, mine, target)
+                # Wave n starts n rows down and stays two rows behind wave n - 1, which has then finished the rows on both sides:
+                # there it left the T_k that wave n needs, and has no more use for the T_{k-1} that wave n overwrites.
+                done, ahead = max(0, last - group - 2 * wave), min(shape[0], last - 2 * wave)
+                if done >= ahead:
+                    continue
+                k, offset = start + wave, wave % shape[0]
+                now, before = (odd, even) if k % 2 == 0 else (even, odd)
+                for turn in (0, shape[0]):  # rows up to the last one, and those that go on with the first
+                    begin, end = max(offset + done - turn, 0), min(offset + ahead - turn, shape[0])
+                    if begin < end:
+                        trace[k] += _advance(
+                            begin, end, shape, stride, level, hop, now, before, rows, columns, signs, c[k], found
+                        )
+    for row in range(shape[0]):
+        if rows[row]:
+            for n in range(columns.size):
+                density[row, columns[n]] += found[row, n]
 
 
-# The loop over vectors comes twice, with range and with prange: compiled from one function with two sets of options they
-# would share, and overwrite, one entry of numba's cache.
 @_jit
-def _vectors_serial(
+def _do_share(
+    worker: int,
+    workers: int,
     diagonal: Array,
     hop: Array,
     coefficients: Array,
@@ -266,12 +266,51 @@ def _vectors_serial(
     density: Array,
     traces: Array,
 ) -> None:
-    for task in range(traces.shape[0] * traces.shape[1]):
-        _do_vector(task, diagonal, hop, coefficients, counts, down, across, signs, density, traces)
+    """Every workers-th vector: its density (R, 1 or V, Lx, Ly) and traces (R, V, M)."""
+    rows, columns = diagonal.shape[1:]
+    level, even = _buffer(rows, columns, diagonal), _buffer(rows, columns, diagonal)
+    odd = _buffer(rows, columns, diagonal)
+    vectors, beside = traces.shape[1], across.max() + 1
+    for task in range(worker, traces.shape[0] * vectors, workers):
+        r, v = task // vectors, task % vectors
+        random = len(signs) > 0
+        _do_vector(
+            diagonal[r],
+            hop[r],
+            coefficients[r, : counts[r]],
+            np.ones(rows, np.bool_) if random else down == v // beside,
+            np.arange(columns) if random else np.nonzero(across == v % beside)[0],
+            signs[v if random else 0 : v + 1 if random else 0].reshape(-1, columns),
+            level,
+            even,
+            odd,
+            density[r, v if random else 0],
+            traces[r, v],
+        )
+
+
+# The loop over shares comes twice, with range and with prange: compiled from one function with two sets of options they would
+# share, and overwrite, one entry of numba's cache.
+@_jit
+def _shares_serial(
+    workers: int,
+    diagonal: Array,
+    hop: Array,
+    coefficients: Array,
+    counts: Array,
+    down: Array,
+    across: Array,
+    signs: Array,
+    density: Array,
+    traces: Array,
+) -> None:
+    for worker in range(workers):
+        _do_share(worker, workers, diagonal, hop, coefficients, counts, down, across, signs, density, traces)
 
 
 @_jit_parallel
-def _vectors_parallel(
+def _shares_parallel(
+    workers: int,
     diagonal: Array,
     hop: Array,
     coefficients: Array,
@@ -282,5 +321,5 @@ def _vectors_parallel(
     density: Array,
     traces: Array,
 ) -> None:
-    for task in prange(traces.shape[0] * traces.shape[1]):
-        _do_vector(task, diagonal, hop, coefficients, counts, down, across, signs, density, traces)
+    for worker in prange(workers):
+        _do_share(worker, workers, diagonal, hop, coefficients, counts, down, across, signs, density, traces)
