@@ -2,8 +2,8 @@
 
 One vector at a time, T_k and T_{k-1} lie in two buffers, and T_{k+1} overwrites T_{k-1}. Several steps run at once as waves
 that follow each other down the lattice, two rows apart, so that a large lattice crosses the memory bus once for all of them.
-From every T_k v only what the vector was made for is taken: the sites of its colour. What is computed is
-written down plainly in `forcefields.kpm.probing`. Neither threads nor other replicas change a bit of the result.
+From every T_k v only what the vector was made for is taken: the sites of its colour. What is computed is written down plainly
+in `forcefields.kpm.probing`. Neither threads nor other replicas change a bit of the result.
 """
 
 from __future__ import annotations
@@ -83,11 +83,8 @@ class OnSquare:
 
 def working_bytes(shape: tuple[int, int], precision: Any) -> int:
     """Memory of the buffers of all threads [byte]."""
-    return (
-        get_num_threads()
-        * 3
-        * (_buffer_size(*shape, np.dtype(precision).itemsize) * np.dtype(precision).itemsize + _LINE)
-    )
+    itemsize = np.dtype(precision).itemsize
+    return get_num_threads() * 3 * (_buffer_size(*shape, itemsize) * itemsize + _LINE)
 
 
 @_jit
@@ -124,7 +121,7 @@ def _step(
 ) -> None:
     """T_{k+1} = 2 h T_k - T_{k-1} in some rows, the first of which begins at `first`; overwrites `before`.
 
-    What stands between these rows is computed with them, so that the loop is long: bounded numbers that nobody asks for.
+    What stands between these rows is computed with them, so that the loop is long; nobody asks for it.
     """
     n = (rows - 1) * stride + columns
     own, above, below = now[first : first + n], now[first - stride :], now[first + stride :]

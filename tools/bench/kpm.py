@@ -116,13 +116,14 @@ def states_of(side: int) -> Iterator[tuple[str, Holstein, np.ndarray]]:
     """Models with positions (R, N, 1): what the letters mean stands in the first column of the table."""
     lattice, noise = Lattice("square", (side, side)), np.random.default_rng(1).normal(size=(3, side * side, 1))
     model = Holstein(lattice)
-    ordered = model.ordered(0.67)[None] + 0.3 * noise  # a gap of about 2 t
-    yield "A ordered, g = 1.5", model, ordered
+    ordered = model.ordered(1.2)[None] + 0.3 * noise
+    yield "A ordered, gap 2 t", model, ordered
     yield "B disordered, g = 1.5", model, noise
     yield "C nearly free, g = 0.15", Holstein(lattice, coupling=0.15), noise
     yield "D disordered, g = 3.5", Holstein(lattice, coupling=3.5), 5.27 * noise
-    yield "E ordered, g = 1.5, kT = 0.02", Holstein(lattice, electronic_temperature=0.02), ordered
-    yield "M mean field, g = 1.5", model, model.ordered(2.4)[None] + 0.3 * noise
+    yield "E ordered, gap 2 t, kT = 0.02", Holstein(lattice, electronic_temperature=0.02), ordered
+    yield "S ordered, gap 0.8 t", model, model.ordered(0.67)[None] + 0.3 * noise
+    yield "M ordered as in mean field", model, model.ordered(2.4)[None] + 0.3 * noise
     yield "F disordered, g = 1.5, kT = 0.02", Holstein(lattice, electronic_temperature=0.02), noise
 
 
