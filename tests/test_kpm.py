@@ -202,6 +202,16 @@ def test_free_electrons_have_the_occupation_of_plane_waves():
     assert out.energy[0] == pytest.approx(-0.1 * np.logaddexp(0.0, -levels / 0.1).sum(), abs=1e-10)
 
 
+@pytest.mark.parametrize("width", [0.0, 1.0])
+def test_without_hopping_sites_are_independent(width):
+    model = Holstein(Lattice("square", (6, 6)), hopping=0.0, mu=-1.4)
+    x = 1.0 + random_positions(model, seed=18, width=width)
+    levels = -1.5 * x[..., 0] + 1.4
+    out = electrons(KernelPolynomial(colours=2, tolerance=1e-10), model, x)
+    np.testing.assert_allclose(out.density, 1.0 / (1.0 + np.exp(levels / 0.1)), rtol=0, atol=1e-10)
+    assert out.energy[0] == pytest.approx((-0.1 * np.logaddexp(0.0, -levels / 0.1) + 0.75 * x[..., 0]).sum(), abs=1e-9)
+
+
 @pytest.mark.parametrize("colours", [2, 6])
 def test_free_electrons_at_half_filling_need_no_distance(colours):
     # f - 1/2 is odd in H and joins different sublattices only, and a colour has one.
@@ -386,6 +396,9 @@ def test_what_it_cannot_serve_is_refused_with_numbers():
         System(model, KernelPolynomial(damping="jackson"))
     with pytest.raises(InputError, match=r"forcefield kpm with 64 sites and 1000000000 replica\(s\) needs .* GiB"):
         KernelPolynomial().prepare(model, 10**9)
+    cold = System(dataclasses.replace(model, electronic_temperature=5e-4), KernelPolynomial(tolerance=1e-9))
+    with pytest.raises(Diverged, match=r"tolerance 1e-09 needs [0-9]+ Chebyshev moments, at most 65536 are taken"):
+        cold.update_forces(State.at_rest(random_positions(model)), 0)
     far = System(dataclasses.replace(model, electronic_temperature=1e-6), KernelPolynomial())
     with pytest.raises(Diverged, match="kT wide needs more than 65536 Chebyshev moments"):
         far.update_forces(State.at_rest(random_positions(model)), 0)

@@ -43,9 +43,17 @@ class Series:
         return Series(self.density[:moments], self.energy[:moments])
 
     def enough(self, tolerance: float) -> int:
-        """The smallest M from which on the terms of f add up to no more than `tolerance`, whatever the level: at least 2."""
+        """The smallest M from which on the terms of f add up to no more than `tolerance`, whatever the level: at least 2.
+
+        Raises ArithmeticError where that is more than `MOST_MOMENTS`.
+        """
         left_out = np.abs(self.density[::-1]).cumsum()[::-1]
-        return max(2, int(np.count_nonzero(left_out > tolerance)))
+        count = int(np.count_nonzero(left_out > tolerance))
+        if count > MOST_MOMENTS:
+            raise ArithmeticError(
+                f"tolerance {tolerance:g} needs {count} Chebyshev moments, at most {MOST_MOMENTS} are taken"
+            )
+        return max(2, count)
 
     def damped(self) -> Series:
         """Both series times the Jackson kernel, which keeps occupations between 0 and 1 but converges as 1/M only.
@@ -65,26 +73,26 @@ def intervals(onsite: Array, hops: Hops) -> list[Interval]:
     """
     centres = 0.5 * (onsite.max(axis=1) + onsite.min(axis=1))
     reach = (1.0 + _MARGIN) * spectral_reach(onsite - centres[:, None], hops)
-    # A single level without hops still needs an interval with an inside.
-    return [Interval(float(c), max(float(w), 1e-3)) for c, w in zip(centres, reach, strict=True)]
+    # A single level without hops needs an interval too; any will do.
+    return [Interval(float(c), float(w) or 1.0) for c, w in zip(centres, reach, strict=True)]
 
 
 def fermi_series(interval: Interval, mu: float, temperature: float) -> Series:
     """All terms of both series that double precision can tell from zero, by a discrete cosine transform.
 
     f is analytic up to i pi kT from the real axis, so its terms fall as exp(-M asinh(pi kT / half_width)) with mu in the middle of
-    the interval, and faster elsewhere. Raises ArithmeticError when `MOST_MOMENTS` would not do.
+    the interval, and faster elsewhere. Raises ArithmeticError where `MOST_MOMENTS` would not do for any tolerance.
     """
     from scipy.fft import dct  # a tenth of a second that other force fields need not wait for
 
     ratio = interval.half_width / temperature
-    if not ratio * _POINTS_PER_KT <= 4 * MOST_MOMENTS:
+    if not ratio <= MOST_MOMENTS:
         raise ArithmeticError(f"a spectrum {2 * ratio:.3g} kT wide needs more than {MOST_MOMENTS} Chebyshev moments")
     points = 2 ** int(np.ceil(np.log2(64 + _POINTS_PER_KT * ratio)))
     angle = np.pi * (np.arange(points) + 0.5) / points
     x = (interval.centre + interval.half_width * np.cos(angle) - mu) / temperature
     density, energy = 0.5 - 0.5 * np.tanh(0.5 * x), -temperature * np.logaddexp(0.0, -x)
-    return Series(*(_halved_first(dct(values, type=2) / points)[:MOST_MOMENTS] for values in (density, energy)))
+    return Series(*(_halved_first(dct(values, type=2) / points) for values in (density, energy)))
 
 
 def _halved_first(coefficients: Array) -> Array:
