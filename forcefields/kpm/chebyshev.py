@@ -72,8 +72,9 @@ def intervals(onsite: Array, hops: Hops) -> list[Interval]:
     A pure function of x, and that of -x is its mirror image to the last bit. Cost: O(N).
     """
     centres = 0.5 * (onsite.max(axis=1) + onsite.min(axis=1))
-    reach = (1.0 + _MARGIN) * spectral_reach(onsite - centres[:, None], hops)
-    # A single level without hops needs an interval too; any will do.
+    with np.errstate(invalid="ignore"):  # a single level without hops has no reach, and makes a quotient 0/0 on the way
+        reach = (1.0 + _MARGIN) * spectral_reach(onsite - centres[:, None], hops)
+    # It needs an interval too; any will do.
     return [Interval(float(c), float(w) or 1.0) for c, w in zip(centres, reach, strict=True)]
 
 
