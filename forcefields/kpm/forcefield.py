@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _MOMENTS_EXPECTED = 2**13  # in the estimate of memory, where the positions are not known yet
 _BYTES_PER_SITE = 256  # of on-site energies, densities, and the search for the interval
+_BYTES_PER_NEIGHBOUR = 64  # while sites within c hops are coloured, some c^2 of them in two dimensions
 
 log = logging.getLogger("latticemd.run")
 
@@ -97,26 +98,29 @@ class KernelPolynomial:
         "float64",
         doc="of the vectors in compiled kernels; float32 is nearly twice as fast, with errors of 1e-6 and more",
     )
+    _prepared: dict[str, Array] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def capabilities(self, model: Model, replicas: int) -> Capabilities:
         """Global and deterministic; its free energy is not the one that its force conserves."""
         sites, moments = model.lattice.sites, self.moments or _MOMENTS_EXPECTED
         random = self.vectors == "random"
-        count = self.random_vectors if random else int(self._colours(model).max()) + 1
-        needed = replicas * (sites * _BYTES_PER_SITE + 8 * moments) + 8 * count * sites * random
-        if square_hopping(model) is None:
-            needed += 6 * max(BLOCK_BYTES, 16 * sites) + 200 * len(model.hops().i)
-        else:
+        needed = replicas * (sites * _BYTES_PER_SITE + 8 * moments) + 8 * self.random_vectors * sites * random
+        if square_hopping(model) is not None:
             from forcefields.kpm.square import working_bytes  # numba need not be loaded for other lattices
 
             height, width = model.lattice.shape
+            count = self.random_vectors if random else int(self._colours(model).max()) + 1
             needed += working_bytes((height, width), self.precision) + 8 * replicas * count * (moments + sites * random)
+        else:
+            needed += 6 * max(BLOCK_BYTES, 16 * sites) + 200 * len(model.hops().i)
+            if not has_square_bonds(model):
+                needed += _BYTES_PER_NEIGHBOUR * sites * self.colours**model.lattice.dimensions
         return Capabilities(
             conservative=False, deterministic=True, energy=True, density=True, halo=None, bytes_needed=needed
         )
 
     def prepare(self, model: Model, replicas: int) -> None:
-        """Nothing to allocate. Raises InputError for models it cannot serve and for what does not fit together."""
+        """Colour lattices without compiled kernels. Raises InputError for models it cannot serve and too little memory."""
         if model.orbitals != 1:
             raise InputError(f"forcefield kpm serves models with 1 orbital per site, this one has {model.orbitals}")
         if self.colours % 2:
@@ -128,6 +132,9 @@ class KernelPolynomial:
             f"forcefield kpm with {model.lattice.sites} sites and {replicas} replica(s)",
             "use a smaller lattice, fewer replicas or fewer random vectors",
         )
+        self.close()
+        if square_hopping(model) is None and self.vectors == "coloured":
+            self._prepared["colours"] = self._colours(model)
         if self.vectors == "random":
             log.warning(
                 "forcefield kpm with %d random vectors: forces are noisy, densities by up to %.2g, and heat the lattice",
@@ -162,7 +169,8 @@ class KernelPolynomial:
         return 0.5 * (there + back.conj())
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Drop the colours."""
+        self._prepared.clear()
 
     def _series(
         self, model: Model, onsite: Array, bounds: list[Interval], electrons: OnSquare | OnGraph
@@ -211,6 +219,8 @@ class KernelPolynomial:
         return self._random(model.lattice.sites, step) if self.vectors == "random" else Coloured(self._colours(model))
 
     def _colours(self, model: Model) -> Array:
+        if "colours" in self._prepared:
+            return self._prepared["colours"]
         if has_square_bonds(model):
             return square_colours(model.lattice.shape, self.colours)
         return graph_colours(Graph.of(model.hops(), model.lattice.sites), self.colours)
