@@ -121,6 +121,7 @@ class KernelPolynomial:
 
     def prepare(self, model: Model, replicas: int) -> None:
         """Colour lattices without compiled kernels. Raises InputError for models it cannot serve and too little memory."""
+        self.close()
         if model.orbitals != 1:
             raise InputError(f"forcefield kpm serves models with 1 orbital per site, this one has {model.orbitals}")
         if self.colours % 2:
@@ -132,7 +133,6 @@ class KernelPolynomial:
             f"forcefield kpm with {model.lattice.sites} sites and {replicas} replica(s)",
             "use a smaller lattice, fewer replicas or fewer random vectors",
         )
-        self.close()
         if square_hopping(model) is None and self.vectors == "coloured":
             self._prepared["colours"] = self._colours(model)
         if self.vectors == "random":
