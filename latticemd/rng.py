@@ -21,3 +21,4 @@ class Stream(enum.IntEnum):
     OVERDAMPED = 4
     VELOCITY_RESCALING = 5
     CHECKS = 6
+    PROBING = 7

@@ -1,0 +1,232 @@
+"""`kpm`: the kernel polynomial method, global and with a few vectors for all sites."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from forcefields.cavity.forcefield import has_square_bonds, square_hopping
+from forcefields.cavity.graph import Graph
+from forcefields.filling import chemical_potential
+from forcefields.kpm.chebyshev import MOST_MOMENTS, Interval, Series, fermi_series, intervals
+from forcefields.kpm.colouring import graph_colours, square_colours
+from forcefields.kpm.probing import BLOCK_BYTES, Coloured, OnGraph, Random
+from forcefields.memory import require_memory
+from latticemd.backends import kernels_for
+from latticemd.errors import InputError
+from latticemd.forcefield import Array, Capabilities, Electrons
+from latticemd.models.model import Model
+from latticemd.parameters import parameter
+from latticemd.rng import Stream
+
+if TYPE_CHECKING:
+    from forcefields.kpm.square import OnSquare
+
+_MOMENTS_EXPECTED = 2**13  # in the estimate of memory, where the positions are not known yet
+_BYTES_PER_SITE = 256  # of on-site energies, densities, and the search for the interval
+_BYTES_PER_NEIGHBOUR = 64  # while sites within c hops are coloured, some c^2 of them in two dimensions
+
+log = logging.getLogger("latticemd.run")
+
+
+@dataclass(frozen=True)
+class KernelPolynomial:
+    """A Chebyshev polynomial of H, applied to vectors that ask for many sites at once.
+
+    f(H) v = sum_k c_k T_k(h) v,   T_{k+1} = 2 h T_k - T_{k-1},   h = (H - centre) / half_width,   k < M
+    n_i    = (f(H) v)_i                            with v = 1 on the sites of i's colour and 0 on all others
+    Omega  = sum_k d_k sum_v <v| T_k(h) |v>        with d_k those of -kT log(1 + exp(-(e - mu)/kT)); plus mu N_el at fixed filling
+
+    The interval holds all levels of any field. Two errors are made. That of the polynomial is at most `tolerance`, whatever the
+    state, and M grows as half_width/kT: 260 at g = 1.5, 2900 on random states at g = 3.5 (kT = 0.1, tolerance 1e-6). That of the
+    colouring is the sum of f_ij over the other sites j of i's colour. Nothing bounds it beforehand and `tolerance` says nothing
+    about it: compare two values of `colours`. Rms errors of the density at t = 1, kT = 0.1, hardly smaller or larger at kT = 0.02
+    where there is a gap, and the same on 24 x 24 and 96 x 96 sites:
+
+    ==============================  ======  ======  ======  ======
+    state                           c = 4   6       8       12
+    ==============================  ======  ======  ======  ======
+    charge order, g = 1.5           9e-4    3e-5    2e-6    2e-8
+    charge order, gap 2 t           3e-3    1e-3    1e-4    2e-6
+    charge order, gap 0.8 t         1e-2    6e-3    2e-3    2e-4
+    random, g = 3.5                 4e-4    1e-5    1e-6    < 1e-7
+    random, g = 1.5                 3e-2    1e-2    4e-3    1e-3
+    random, g = 1.5, kT = 0.02      4e-2    2e-2    8e-3    3e-3
+    nearly free, g = 0.15           2e-2    1e-2    7e-3    3e-3
+    ==============================  ======  ======  ======  ======
+
+    The force is NOT the gradient of this Omega; motion conserves it only to the error of the colouring. Where both extents
+    divide by c, every operation of the square lattice maps colours on colours and the force keeps the space group to rounding;
+    otherwise colours repeat unevenly and symmetries are broken at the error of the colouring. A direction that cannot hold two
+    stretches of c sites gets a colour for every position. Particle-hole symmetry is exact, in single precision too.
+
+    `vectors: random` takes R vectors of random signs instead, drawn anew for each step and alike for all replicas. The force is
+    a pure function of x and the step, and unbiased, but noisy: a density by up to 0.5/sqrt(R). That heats the lattice, breaks all
+    symmetries and makes motion irreversible; it is here because others do it, and for traces.
+
+    The square lattice with one real hopping is compiled; other hops and lattices go through sparse matrices, ten times slower.
+    Equal colours are c hops apart there, in any direction: fewer vectors than c x c, and larger errors.
+
+    Cost: O(N M c^2), of global reach. A step costs 0.4 ns per site and vector on one core in float64, 0.23 in float32: a force with
+    the defaults 7 and 4 microseconds per site at g = 1.5, twice that at fixed filling, where a first pass counts the electrons.
+    Memory is O(N). Use `cavity` where a local force will do, `poles` or `ed` where the error must be small whatever the state.
+
+    References: Weisse, Wellein, Alvermann and Fehske, Rev. Mod. Phys. 78, 275 (2006), doi:10.1103/RevModPhys.78.275 (kernel
+    polynomials); Tang and Saad, doi:10.1002/nla.779 (probing); Barros and Kato, Phys. Rev. B 88, 235101 (2013),
+    doi:10.1103/PhysRevB.88.235101, and Wang, Chern, Batista and Barros, doi:10.1063/1.5017741 (lattice dynamics with it).
+    """
+
+    colours: int = parameter(8, doc="c: c x c colours; sites of one colour are c apart (even)", ge=2, le=256)
+    moments: int | None = parameter(
+        None, doc="number M of Chebyshev moments, instead of tolerance", ge=2, le=MOST_MOMENTS
+    )
+    tolerance: float = parameter(
+        1e-5, doc="largest error of the polynomial for the Fermi function, sets the moments", ge=1e-11, lt=0.1
+    )
+    damping: Literal["none", "jackson"] = parameter(
+        "none", doc="jackson: occupations stay within 0 and 1, errors fall as 1/M only; needs moments"
+    )
+    vectors: Literal["coloured", "random"] = parameter(
+        "coloured", doc="coloured: one for each colour; random: of random signs, new in each step, the force is noisy"
+    )
+    random_vectors: int = parameter(64, doc="number R of random vectors", ge=1, le=65536)
+    seed: int = parameter(0, doc="seed of random vectors", ge=0, lt=2**64)
+    precision: Literal["float64", "float32"] = parameter(
+        "float64",
+        doc="of the vectors in compiled kernels; float32 is nearly twice as fast, with errors of 1e-6 and more",
+    )
+    _prepared: dict[str, Array] = field(init=False, default_factory=dict, repr=False, compare=False)
+
+    def capabilities(self, model: Model, replicas: int) -> Capabilities:
+        """Global and deterministic; its free energy is not the one that its force conserves."""
+        sites, moments = model.lattice.sites, self.moments or _MOMENTS_EXPECTED
+        random = self.vectors == "random"
+        needed = replicas * (sites * _BYTES_PER_SITE + 8 * moments) + 8 * self.random_vectors * sites * random
+        if square_hopping(model) is not None:
+            from forcefields.kpm.square import working_bytes  # numba need not be loaded for other lattices
+
+            height, width = model.lattice.shape
+            count = self.random_vectors if random else int(self._colours(model).max()) + 1
+            needed += working_bytes((height, width), self.precision) + 8 * replicas * count * (moments + sites * random)
+        else:
+            needed += 6 * max(BLOCK_BYTES, 16 * sites) + 200 * len(model.hops().i)
+            if not has_square_bonds(model):
+                needed += _BYTES_PER_NEIGHBOUR * sites * self.colours**model.lattice.dimensions
+        return Capabilities(
+            conservative=False, deterministic=True, energy=True, density=True, halo=None, bytes_needed=needed
+        )
+
+    def prepare(self, model: Model, replicas: int) -> None:
+        """Colour lattices without compiled kernels. Raises InputError for models it cannot serve and too little memory."""
+        self.close()
+        if model.orbitals != 1:
+            raise InputError(f"forcefield kpm serves models with 1 orbital per site, this one has {model.orbitals}")
+        if self.colours % 2:
+            raise InputError(f"colours: expected an even number, got {self.colours}; use {self.colours + 1}")
+        if self.damping == "jackson" and self.moments is None:
+            raise InputError("damping jackson needs moments: it misses any tolerance; moments: 1000 is a start")
+        require_memory(
+            self.capabilities(model, replicas).bytes_needed,
+            f"forcefield kpm with {model.lattice.sites} sites and {replicas} replica(s)",
+            "use a smaller lattice, fewer replicas or fewer random vectors",
+        )
+        if square_hopping(model) is None and self.vectors == "coloured":
+            self._prepared["colours"] = self._colours(model)
+        if self.vectors == "random":
+            log.warning(
+                "forcefield kpm with %d random vectors: forces are noisy, densities by up to %.2g, and heat the lattice",
+                self.random_vectors, 0.5 / np.sqrt(self.random_vectors),
+            )  # fmt: skip
+
+    def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
+        """Densities, free energies and forces of all replicas at x (R, N, D)."""
+        onsite, electrons = model.onsite(x), self._electrons(model, step)
+        bounds = intervals(onsite, model.hops())
+        out.mu[:], series = self._series(model, onsite, bounds, electrons)
+        out.density[:], traces = electrons.propagate(onsite, bounds, [one.density for one in series])
+        out.energy[:] = [(one.energy * trace).sum() for one, trace in zip(series, traces, strict=True)]
+        if model.filling is not None:
+            out.energy += out.mu * model.filling * model.lattice.sites
+        out.energy += model.electron_constant(x)
+        model.electronic_force(out.density, x, out.force)
+
+    def bonds(self, model: Model, x: Array, step: int = 0) -> Array:
+        """<c+_j c_i> for the hops (i, j) of the model at x (R, N, D), (R, B); never with the compiled kernels.
+
+        Both f_ij and the conjugate of f_ji are probed, and averaged. Sites of the same colour as j are as near to i as c - 1
+        hops, so that errors are larger than those of densities.
+        """
+        hops, onsite = model.hops(), model.onsite(x)
+        bounds = intervals(onsite, hops)
+        _, series = self._series(model, onsite, bounds, self._electrons(model, step))
+        probed = OnGraph(Graph.of(hops, model.lattice.sites), self._probes(model, step))
+        i, j = np.concatenate([hops.i, hops.j]), np.concatenate([hops.j, hops.i])
+        found = [probed.entries(*one, i, j)[0] for one in zip(onsite, bounds, (s.density for s in series), strict=True)]
+        there, back = np.split(np.array(found), 2, axis=1)
+        return 0.5 * (there + back.conj())
+
+    def close(self) -> None:
+        """Drop the colours."""
+        self._prepared.clear()
+
+    def _series(
+        self, model: Model, onsite: Array, bounds: list[Interval], electrons: OnSquare | OnGraph
+    ) -> tuple[Array, list[Series]]:
+        """mu (R,) and the series of each replica."""
+        temperature = model.electronic_temperature
+        if model.filling is None:
+            whole = [fermi_series(interval, model.mu or 0.0, temperature) for interval in bounds]
+            return np.full(len(onsite), model.mu or 0.0), [self._cut(one, self._moments(one)) for one in whole]
+        # In the middle of the interval a Fermi edge needs most moments, so they suffice for any mu.
+        counts = [self._moments(fermi_series(interval, interval.centre, temperature)) for interval in bounds]
+        _, traces = electrons.propagate(onsite, bounds, [np.zeros(count) for count in counts])
+        mu = np.array([self._mu_at_filling(model, *one) for one in zip(bounds, traces, strict=True)])
+        each = zip(bounds, mu.tolist(), counts, strict=True)
+        return mu, [self._cut(fermi_series(one, level, temperature), count) for one, level, count in each]
+
+    def _mu_at_filling(self, model: Model, interval: Interval, trace: Array) -> float:
+        """The mu at which the series adds up to the filling, given the traces of T_k (M,)."""
+        temperature = model.electronic_temperature
+
+        def count(mu: float) -> float:
+            return float((self._cut(fermi_series(interval, mu, temperature), len(trace)).density * trace).sum())
+
+        reach = interval.half_width + 40.0 * temperature
+        wanted = (model.filling or 0.0) * model.lattice.sites
+        return chemical_potential(count, wanted, interval.centre - reach, interval.centre + reach)
+
+    def _moments(self, series: Series) -> int:
+        return min(self.moments or series.enough(self.tolerance), series.moments)
+
+    def _cut(self, series: Series, moments: int) -> Series:
+        cut = series.cut(moments)
+        return cut.damped() if self.damping == "jackson" else cut
+
+    def _electrons(self, model: Model, step: int) -> OnSquare | OnGraph:
+        hopping = square_hopping(model)
+        if hopping is None:
+            return OnGraph(Graph.of(model.hops(), model.lattice.sites), self._probes(model, step))
+        from forcefields.kpm.square import OnSquare  # other lattices need no numba
+
+        height, width = model.lattice.shape
+        random = self._random(model.lattice.sites, step) if self.vectors == "random" else None
+        return OnSquare((height, width), hopping, self.colours, random, getattr(np, self.precision))
+
+    def _probes(self, model: Model, step: int) -> Coloured | Random:
+        return self._random(model.lattice.sites, step) if self.vectors == "random" else Coloured(self._colours(model))
+
+    def _colours(self, model: Model) -> Array:
+        if "colours" in self._prepared:
+            return self._prepared["colours"]
+        if has_square_bonds(model):
+            return square_colours(model.lattice.shape, self.colours)
+        return graph_colours(Graph.of(model.hops(), model.lattice.sites), self.colours)
+
+    def _random(self, sites: int, step: int) -> Random:
+        """The vectors of a step, the same for all replicas, so that a replica does not notice the others."""
+        normals = np.empty((self.random_vectors, sites))
+        kernels_for(normals).normals(self.seed, int(Stream.PROBING), 0, step, 0, normals)
+        return Random(np.where(normals < 0.0, -1, 1).astype(np.int8))
