@@ -89,16 +89,11 @@ class Auto:
             forcefield.close()
         self._chosen.clear()
 
-    @property
-    def _fine(self) -> float:
-        """The tolerance of what must not add to the error."""
-        return min(1e-6, 0.1 * self.tolerance)
-
     def choice(self, model: Model, x: Array) -> tuple[Candidate, float]:
         """The candidate for positions x (N, D), and the estimate of its rms error of the density: at most `tolerance`."""
         exact, *_ = candidates = self._candidates(model)
         if model.lattice.sites <= EXACT_SITES:
-            return exact, self._fine
+            return exact, PoleExpansion.tolerance
         samples = _samples(model, x)
         references = [_density(exact.forcefield, *sample) for sample in samples]
         for candidate in sorted(candidates, key=lambda c: c.seconds_per_site):
@@ -107,13 +102,13 @@ class Auto:
             error = _estimate(candidate.forcefield, samples, references)
             if error <= self.tolerance:
                 return candidate, error
-        return exact, self._fine
+        return exact, PoleExpansion.tolerance
 
     def _candidates(self, model: Model) -> list[Candidate]:
         """`poles` first, then local force fields; times as tools/bench/comparison.py finds them, in double precision."""
-        fine = self._fine
+        fine = min(1e-6, 0.1 * self.tolerance)  # of what must not add to the error of a patch
         return [
-            Candidate(f"poles, tolerance {fine:g}", PoleExpansion(tolerance=fine), 1.6e-7 * model.lattice.sites**0.5),
+            Candidate("poles", PoleExpansion(), 1.6e-7 * model.lattice.sites**0.5),
             *(
                 Candidate(f"cavity, radius {radius}", Cavity(radius=radius, tolerance=fine), seconds)
                 for radius, seconds in ((1, 0.16e-6), (2, 1.6e-6), (3, 4.3e-6), (4, 10e-6))

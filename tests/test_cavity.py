@@ -13,10 +13,11 @@ from conftest import random_positions
 from forcefields.cavity import Cavity
 from forcefields.cavity.elimination import FILL, UPDATE, elimination
 from forcefields.cavity.expansion import Expansion, expansion
-from forcefields.cavity.graph import Graph, OnGraph, boxes, messages, patch_green
+from forcefields.cavity.graph import OnGraph, messages, patch_green
 from forcefields.cavity.square import OnSquare
 from forcefields.ed import ExactDiagonalisation
 from forcefields.filling import chemical_potential
+from forcefields.hopping import Graph, boxes
 from latticemd import Holstein, Lattice, State, System
 from latticemd.errors import InputError
 from latticemd.forcefield import Electrons

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from conftest import random_positions
 
-from forcefields.cavity.graph import Graph
 from forcefields.ed import ExactDiagonalisation
+from forcefields.hopping import Graph
 from forcefields.kpm import KernelPolynomial
 from forcefields.kpm.chebyshev import Interval, fermi_series, intervals
 from forcefields.kpm.colouring import colours_along, graph_colours, square_colours

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from conftest import random_positions
 
-from forcefields.cavity.graph import Graph, boxes
 from forcefields.ed import ExactDiagonalisation
+from forcefields.hopping import Graph, boxes
 from forcefields.window import Window
 from forcefields.window.expansion import expansion, half_width, order_for, rungs
 from forcefields.window.graph import OnGraph, moments

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from forcefields.cavity.expansion import Expansion, expansion
-from forcefields.cavity.graph import PATCH_BYTES, Graph, OnGraph, boxes
+from forcefields.cavity.graph import OnGraph
 from forcefields.filling import chemical_potential
+from forcefields.hopping import PATCH_BYTES, Graph, boxes, has_square_bonds, square_hopping
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
 from latticemd.models.model import Model
@@ -160,19 +161,3 @@ class Cavity:
         if has_square_bonds(model):
             return boxes(model.lattice, self.radius)
         return Graph.of(model.hops(), model.lattice.sites).balls(self.radius)
-
-
-def has_square_bonds(model: Model) -> bool:
-    """Whether electrons hop between the nearest neighbours of a square lattice and nowhere else."""
-    if model.lattice.type != "square":
-        return False
-    hops, bonds = model.hops(), model.lattice.bonds()
-    return hops.i is bonds.i or (np.array_equal(hops.i, bonds.i) and np.array_equal(hops.j, bonds.j))
-
-
-def square_hopping(model: Model) -> float | None:
-    """The one real amplitude of all nearest-neighbour hops of a square lattice [energy]; None for any other model."""
-    amplitude = model.hops().amplitude
-    if np.iscomplexobj(amplitude) or not has_square_bonds(model) or amplitude.min() != amplitude.max():
-        return None
-    return float(amplitude[0])

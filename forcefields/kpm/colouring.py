@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from forcefields.cavity.graph import Graph
+from forcefields.hopping import Graph
 
 Array = NDArray[Any]
 

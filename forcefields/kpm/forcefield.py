@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from forcefields.cavity.forcefield import has_square_bonds, square_hopping
-from forcefields.cavity.graph import Graph
 from forcefields.filling import chemical_potential
+from forcefields.hopping import Graph, has_square_bonds, square_hopping
 from forcefields.kpm.chebyshev import MOST_MOMENTS, Interval, Series, fermi_series, intervals
 from forcefields.kpm.colouring import graph_colours, square_colours
 from forcefields.kpm.probing import BLOCK_BYTES, Coloured, OnGraph, Random
@@ -98,6 +97,7 @@ class KernelPolynomial:
         "float64",
         doc="of the vectors in compiled kernels; float32 is nearly twice as fast, with errors of 1e-6 and more",
     )
+    ladder: ClassVar[tuple[dict[str, Any], ...]] = tuple({"colours": colours} for colours in (4, 8, 12))
     _prepared: dict[str, Array] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def capabilities(self, model: Model, replicas: int) -> Capabilities:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from forcefields.cavity.graph import Graph
+from forcefields.hopping import Graph
 from forcefields.kpm.chebyshev import Interval
 
 Array = NDArray[Any]

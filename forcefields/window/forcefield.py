@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from forcefields.cavity.forcefield import has_square_bonds, square_hopping
-from forcefields.cavity.graph import PATCH_BYTES, Graph, boxes
 from forcefields.filling import chemical_potential
+from forcefields.hopping import PATCH_BYTES, Graph, boxes, has_square_bonds, square_hopping
 from forcefields.window.expansion import Expansion, expansion, half_width, order_for, rungs
 from forcefields.window.graph import OnGraph
 from latticemd.errors import InputError

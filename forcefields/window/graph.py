@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from forcefields.cavity.graph import PATCH_BYTES, Graph, patch_matrices
+from forcefields.hopping import PATCH_BYTES, Graph, patch_matrices
 from forcefields.window.expansion import Expansion
 
 Array = NDArray[Any]
