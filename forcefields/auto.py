@@ -7,7 +7,7 @@ import itertools
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -54,6 +54,7 @@ class Auto:
     """
 
     tolerance: float = parameter(1e-4, doc="largest root mean square error of the density", gt=0, lt=0.1)
+    ladder: ClassVar[tuple[dict[str, Any], ...]] = ()  # to compare it with those it chooses from would be to ask twice
     _chosen: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def capabilities(self, model: Model, replicas: int) -> Capabilities:

@@ -61,11 +61,7 @@ class PoleExpansion:
     precision: Literal["float64", "mixed"] = parameter(
         "float64", doc="float64, or mixed: Green's functions in single precision"
     )
-    ladder: ClassVar[tuple[dict[str, Any], ...]] = (
-        *({"tolerance": tolerance, "precision": "mixed"} for tolerance in (1e-2, 1e-4, 1e-6)),
-        {"tolerance": 1e-7},
-        {"tolerance": 5e-10},
-    )
+    ladder: ClassVar[tuple[dict[str, Any], ...]] = ({"tolerance": 1e-6, "precision": "mixed"}, {})
     _prepared: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def capabilities(self, model: Model, replicas: int) -> Capabilities:

@@ -79,12 +79,16 @@ class Sample:
 
 
 def bench(run_input: RunInput, patience: float = 30.0) -> Iterator[Row]:
-    """One row per force field and setting for the input's first replica at step 0, those of the input first; see `compare`."""
+    """One row per force field and setting for the input's first replica at step 0, those of the input first; see `compare`.
+
+    A force field with an empty `ladder` chooses among the others, so it is left out.
+    """
     model, _ = build_model(run_input)
     whole = Sample(model, build_first_replica(run_input, model).x)
     chosen = (run_input.forcefield.name, dict(run_input.forcefield.parameters))
+    own = [chosen] if _ladder(run_input.forcefield.name) else []
     ladders = [(name, dict(settings)) for name in plugin_names("forcefield") for settings in _ladder(name)]
-    return compare(whole, [chosen, *(candidate for candidate in ladders if candidate != chosen)], patience)
+    return compare(whole, own + [candidate for candidate in ladders if candidate not in own], patience)
 
 
 def compare(whole: Sample, candidates: Sequence[tuple[str, dict[str, Any]]], patience: float = 30.0) -> Iterator[Row]:

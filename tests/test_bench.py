@@ -57,7 +57,7 @@ def test_errors_are_those_of_the_density_and_the_force(load):
     # Exact methods agree with the reference, the others to what they can.
     for (name, *_), row in rows.items():
         if row.note == "" and name != "half_filled":
-            assert row.density_error < 0.1
+            assert row.density_error < (1e-9 if name == "poles" and not row.settings else 0.1)
 
 
 def test_a_lattice_too_large_for_the_reference_is_compared_on_a_corner(load):
@@ -83,6 +83,10 @@ def test_what_does_not_serve_the_model_says_why(load):
     refused = [row for row in rows if row.name == "cavity" and row.settings.get("radius", 2) > 1]
     assert refused
     assert all("needs at least" in row.note and np.isnan(row.seconds) for row in refused)
+
+
+def test_a_chooser_among_the_others_is_not_compared_with_them(load):
+    assert "auto" not in {row.name for row in bench(load("lattice.shape=[6, 6]", "forcefield.name=auto"))}
 
 
 def test_the_recommendation_is_the_fastest_that_is_good_enough():
