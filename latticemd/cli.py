@@ -50,7 +50,7 @@ def run(
     from latticemd.runner import run as run_in_directory
     from latticemd.terminal import print_summary
 
-    run_input = _load(input_file, settings, output)
+    run_input = _load(input_file, settings, output, resuming=resume)
     plain_logging()
     console = Console(stderr=True)
     summary = run_in_directory(
@@ -316,7 +316,7 @@ def main() -> None:
         sys.exit(130)
 
 
-def _load(input_file: Path, settings: list[str] | None, output: Path | None) -> Any:
+def _load(input_file: Path, settings: list[str] | None, output: Path | None, resuming: bool = False) -> Any:
     from latticemd.config import load_input
 
     changes = list(settings or [])
@@ -324,7 +324,7 @@ def _load(input_file: Path, settings: list[str] | None, output: Path | None) -> 
         import json
 
         changes.append(f"output.directory={json.dumps(str(output))}")
-    return load_input(input_file, changes)
+    return load_input(input_file, changes, resuming=resuming)
 
 
 if __name__ == "__main__":

@@ -7,20 +7,12 @@ import logging
 import numpy as np
 import pytest
 from conftest import random_positions, simulation
+from electrons import electrons
 
 import forcefields.auto as auto_module
 from forcefields.auto import Auto
 from forcefields.poles import PoleExpansion
 from latticemd import Holstein, Lattice, State, System
-from latticemd.forcefield import Electrons
-
-
-def evaluated(forcefield, model, x):
-    out = Electrons.empty(len(x), model)
-    forcefield.prepare(model, len(x))
-    forcefield.evaluate(model, x, 0, out)
-    forcefield.close()
-    return out
 
 
 def rms(error):
@@ -56,7 +48,7 @@ def test_the_estimate_is_not_optimistic(eager, state, tolerance):
     model = Holstein(Lattice("square", (60, 48)), coupling=coupling)
     x = positions(model)
     candidate, estimate = Auto(tolerance).choice(model, x[0])
-    error = rms(evaluated(Auto(tolerance), model, x).density - evaluated(PoleExpansion(), model, x).density)
+    error = rms(electrons(Auto(tolerance), model, x).density - electrons(PoleExpansion(), model, x).density)
     assert estimate <= tolerance
     assert error <= max(estimate, 1e-9), candidate.title
     cheap = (state, tolerance) in {("random, g = 3.5", 3e-2), ("domains, g = 1.5", 3e-2), ("domains, g = 1.5", 1e-3)}
@@ -66,7 +58,7 @@ def test_the_estimate_is_not_optimistic(eager, state, tolerance):
 def test_small_lattices_are_solved_exactly():
     model = Holstein(Lattice("square", (8, 6)))
     x = random_positions(model, replicas=2)
-    found, exact = evaluated(Auto(), model, x), evaluated(PoleExpansion(), model, x)
+    found, exact = electrons(Auto(), model, x), electrons(PoleExpansion(), model, x)
     assert np.abs(found.density - exact.density).max() < 1e-6
     assert Auto().capabilities(model, 2).conservative
 
@@ -76,9 +68,9 @@ def test_every_replica_has_its_own_choice_in_any_company(eager):
     x = np.concatenate([0.1 * random_positions(model), 5.27 * random_positions(model, seed=2)])
     titles = [Auto(1e-2).choice(model, one)[0].title for one in x]
     assert titles[0] != titles[1]
-    batch = evaluated(Auto(1e-2), model, x)
+    batch = electrons(Auto(1e-2), model, x)
     for r in range(2):
-        alone = evaluated(Auto(1e-2), model, x[r : r + 1])
+        alone = electrons(Auto(1e-2), model, x[r : r + 1])
         assert alone.force[0].tobytes() == batch.force[r].tobytes()
         assert alone.energy[0] == batch.energy[r]
 

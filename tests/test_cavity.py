@@ -9,6 +9,7 @@ import numba
 import numpy as np
 import pytest
 from conftest import random_positions
+from electrons import Flux, electrons
 
 from forcefields.cavity import Cavity
 from forcefields.cavity.elimination import FILL, UPDATE, elimination
@@ -20,18 +21,9 @@ from forcefields.filling import chemical_potential
 from forcefields.hopping import Graph, boxes
 from latticemd import Holstein, Lattice, State, System
 from latticemd.errors import InputError
-from latticemd.forcefield import Electrons
 from latticemd.models.model import Hops
 
 HOT = 5.27  # width of the initial positions of the published g = 3.5 runs
-
-
-def electrons(forcefield, model, x) -> Electrons:
-    out = Electrons.empty(len(x), model)
-    forcefield.prepare(model, len(x))
-    forcefield.evaluate(model, x, 0, out)
-    forcefield.close()
-    return out
 
 
 def squared_error(forcefield, model, x) -> float:
@@ -56,17 +48,6 @@ class Bethe(Holstein):
     def hops(self) -> Hops:
         child = np.arange(1, self.lattice.sites)
         return Hops(np.maximum(child - 2, 0) // 2, child, np.full(len(child), -self.hopping))
-
-
-@dataclasses.dataclass(frozen=True)
-class Flux(Holstein):
-    """Hops along x that carry the phase of a magnetic field with flux 1/4 per plaquette."""
-
-    def hops(self) -> Hops:
-        bonds = self.lattice.bonds()
-        along_x = np.abs(bonds.vector[:, 0]) > 0.5
-        phase = np.where(along_x, 0.5 * np.pi * self.lattice.cells[bonds.i, 1], 0.0)
-        return Hops(bonds.i, bonds.j, -self.hopping * np.exp(1j * phase))
 
 
 @dataclasses.dataclass(frozen=True)

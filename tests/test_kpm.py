@@ -10,6 +10,7 @@ import numba
 import numpy as np
 import pytest
 from conftest import random_positions
+from electrons import Flux, electrons
 
 from forcefields.ed import ExactDiagonalisation
 from forcefields.hopping import Graph
@@ -20,16 +21,7 @@ from forcefields.kpm.probing import Coloured, OnGraph, Random
 from forcefields.kpm.square import OnSquare
 from latticemd import Holstein, Lattice, State, System
 from latticemd.errors import Diverged, InputError
-from latticemd.forcefield import Electrons
 from latticemd.models.model import Hops
-
-
-def electrons(forcefield, model, x, step=0) -> Electrons:
-    out = Electrons.empty(len(x), model)
-    forcefield.prepare(model, len(x))
-    forcefield.evaluate(model, x, step, out)
-    forcefield.close()
-    return out
 
 
 def error(forcefield, model, x) -> float:
@@ -50,17 +42,6 @@ def density_matrix(model: Holstein, x: np.ndarray, mu: float) -> np.ndarray:
 def charge_ordered(model: Holstein, seed: int = 0) -> np.ndarray:
     """A checkerboard with noise: a gap of about 2 t at g = 1.5."""
     return model.ordered(1.5)[None] + random_positions(model, seed=seed, width=0.3)
-
-
-@dataclasses.dataclass(frozen=True)
-class Flux(Holstein):
-    """Hops along x that carry the phase of a magnetic field with flux 1/4 per plaquette."""
-
-    def hops(self) -> Hops:
-        bonds = self.lattice.bonds()
-        along_x = np.abs(bonds.vector[:, 0]) > 0.5
-        phase = np.where(along_x, 0.5 * np.pi * self.lattice.cells[bonds.i, 1], 0.0)
-        return Hops(bonds.i, bonds.j, -self.hopping * np.exp(1j * phase))
 
 
 @dataclasses.dataclass(frozen=True)

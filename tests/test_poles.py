@@ -8,6 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from conftest import random_positions
+from electrons import electrons
 from scipy.special import expit
 
 from forcefields import ed, memory
@@ -47,15 +48,6 @@ class ThirdNeighbours(Holstein):
         return Hops(np.concatenate([first.i, third.i]), np.concatenate([first.j, third.j]), amplitude)
 
 
-def electrons(model, forcefield, x) -> Electrons:
-    """What a force field says at x."""
-    out = Electrons.empty(len(x), model)
-    forcefield.prepare(model, len(x))
-    forcefield.evaluate(model, x, 0, out)
-    forcefield.close()
-    return out
-
-
 def density_matrix(model, x) -> np.ndarray:
     """rho (N, N) from all eigenstates."""
     hops = model.hops()
@@ -83,7 +75,7 @@ def density_matrix(model, x) -> np.ndarray:
 def test_equal_to_exact_diagonalisation(family, shape, ensemble):
     model = family(Lattice("square", shape), **ensemble)
     x = random_positions(model, seed=1, replicas=2)
-    exact, fast = electrons(model, ExactDiagonalisation(), x), electrons(model, PoleExpansion(), x)
+    exact, fast = electrons(ExactDiagonalisation(), model, x), electrons(PoleExpansion(), model, x)
     assert np.abs(fast.density - exact.density).max() <= 1e-9
     assert np.abs(fast.force - exact.force).max() <= 1e-9 * model.coupling
     assert np.abs(fast.energy - exact.energy).max() <= 1e-9 * model.lattice.sites
@@ -106,7 +98,7 @@ def test_bonds_are_entries_of_the_density_matrix(family, ensemble):
 def test_strong_coupling_low_temperature_and_free_electrons(coupling, temperature):
     model = Holstein(Lattice("square", (10, 10)), coupling=coupling, electronic_temperature=temperature)
     x = random_positions(model, seed=3, width=5.27)  # the published quench starts with this width, 126 t of spectrum
-    exact, fast = electrons(model, ExactDiagonalisation(), x), electrons(model, PoleExpansion(), x)
+    exact, fast = electrons(ExactDiagonalisation(), model, x), electrons(PoleExpansion(), model, x)
     assert np.abs(fast.density - exact.density).max() <= 1e-9
     assert np.abs(fast.energy - exact.energy).max() <= 1e-9 * model.lattice.sites
 
@@ -116,9 +108,9 @@ def test_strong_coupling_low_temperature_and_free_electrons(coupling, temperatur
 def test_force_is_the_gradient_of_its_own_energy_however_coarse_the_expansion(options, ensemble):
     model = Holstein(Lattice("square", (6, 5)), **ensemble)
     x, direction = random_positions(model, seed=4), random_positions(model, seed=5)
-    force = electrons(model, PoleExpansion(**options), x).force
+    force = electrons(PoleExpansion(**options), model, x).force
     slope = [
-        electrons(model, PoleExpansion(**options), x + h * direction).energy[0] for h in (2e-3, 1e-3, -1e-3, -2e-3)
+        electrons(PoleExpansion(**options), model, x + h * direction).energy[0] for h in (2e-3, 1e-3, -1e-3, -2e-3)
     ]
     derivative = (-slope[0] + 8 * slope[1] - 8 * slope[2] + slope[3]) / 12e-3
     assert -np.vdot(force, direction) == pytest.approx(derivative, rel=1e-7)
@@ -134,7 +126,7 @@ def test_forces_follow_every_operation_of_the_space_group(ensemble, shape):
     images[0] = x[0]
     for r, operation in enumerate(operations, start=1):
         images[r, operation.permutation] = x[0]
-    answer = electrons(model, PoleExpansion(), images)
+    answer = electrons(PoleExpansion(), model, images)
     scale = np.abs(answer.force).max()
     for r, operation in enumerate(operations, start=1):
         error = np.abs(answer.force[r, operation.permutation] - answer.force[0]).max()
@@ -147,7 +139,7 @@ def test_forces_follow_every_operation_of_the_space_group(ensemble, shape):
 def test_particle_hole_symmetry_does_not_depend_on_accuracy(options, ensemble):
     model = Holstein(Lattice("square", (6, 8)), **ensemble)
     x = random_positions(model, seed=6, width=2.0)
-    answer = electrons(model, PoleExpansion(**options), np.concatenate([x, -x]))
+    answer = electrons(PoleExpansion(**options), model, np.concatenate([x, -x]))
     assert np.abs(answer.force[0] + answer.force[1]).max() <= 1e-12 * np.abs(answer.force).max()
     assert answer.energy[0] == pytest.approx(answer.energy[1], rel=1e-12)
 
@@ -159,9 +151,9 @@ def test_a_replica_gives_the_same_bytes_alone_in_a_batch_and_again(options, ense
     # Different widths need different intervals, so different poles.
     x = random_positions(model, seed=7, replicas=3) * np.array([0.5, 1.0, 3.0])[:, None, None]
     forcefield = PoleExpansion(**options)
-    batch = electrons(model, forcefield, x)
+    batch = electrons(forcefield, model, x)
     for r in (2, 0, 1):
-        alone = electrons(model, forcefield, x[r : r + 1])
+        alone = electrons(forcefield, model, x[r : r + 1])
         assert alone.force[0].tobytes() == batch.force[r].tobytes()
         assert alone.energy[0].tobytes() == batch.energy[r].tobytes()
         assert alone.mu[0] == batch.mu[r]
@@ -170,7 +162,7 @@ def test_a_replica_gives_the_same_bytes_alone_in_a_batch_and_again(options, ense
 def test_fixed_filling_holds_the_number_of_electrons():
     for filling in (1e-6, 0.02, 0.37, 0.5, 0.99):
         model = Holstein(Lattice("square", (4, 5)), filling=filling)
-        answer = electrons(model, PoleExpansion(), random_positions(model, replicas=2))
+        answer = electrons(PoleExpansion(), model, random_positions(model, replicas=2))
         np.testing.assert_allclose(answer.density.mean(axis=1), filling, atol=2e-13)
 
 
@@ -178,7 +170,7 @@ def test_fixed_filling_in_a_gap_where_any_mu_will_do():
     # The number of electrons is flat to 1e-15 across this gap, far below the error of the fit.
     model = Holstein(Lattice("square", (6, 6)), coupling=3.5, filling=0.5)
     x = model.ordered(4.0)[None] + 0.1 * random_positions(model, seed=8)
-    exact, fast = electrons(model, ExactDiagonalisation(), x), electrons(model, PoleExpansion(), x)
+    exact, fast = electrons(ExactDiagonalisation(), model, x), electrons(PoleExpansion(), model, x)
     assert np.abs(fast.density - exact.density).max() <= 1e-9
     assert np.abs(fast.energy - exact.energy).max() <= 1e-9 * 36
 
@@ -187,8 +179,8 @@ def test_mixed_precision_is_good_to_a_millionth():
     for width in (1.0, 5.27):
         model = Holstein(Lattice("square", (12, 12)))
         x = random_positions(model, seed=9, width=width)
-        fast = electrons(model, PoleExpansion(precision="mixed", tolerance=5e-7), x)
-        assert np.abs(fast.density - electrons(model, ExactDiagonalisation(), x).density).max() <= 1e-6
+        fast = electrons(PoleExpansion(precision="mixed", tolerance=5e-7), model, x)
+        assert np.abs(fast.density - electrons(ExactDiagonalisation(), model, x).density).max() <= 1e-6
 
 
 def test_energy_drifts_no_more_than_with_exact_diagonalisation():
@@ -275,19 +267,19 @@ def test_hops_between_any_sites_are_served():
 
     model = Tangle(Lattice("square", (4, 5)))
     x = random_positions(model, seed=14)
-    exact, fast = electrons(model, ExactDiagonalisation(), x), electrons(model, PoleExpansion(), x)
+    exact, fast = electrons(ExactDiagonalisation(), model, x), electrons(PoleExpansion(), model, x)
     assert np.abs(fast.density - exact.density).max() <= 1e-9
 
 
 def test_density_error_stays_below_the_tolerance():
     model = Holstein(Lattice("square", (8, 8)))
     x = random_positions(model, seed=15)
-    exact = electrons(model, ExactDiagonalisation(), x).density
+    exact = electrons(ExactDiagonalisation(), model, x).density
     for tolerance in (1e-2, 1e-4, 1e-6, 1e-8):
-        error = np.abs(electrons(model, PoleExpansion(tolerance=tolerance), x).density - exact).max()
+        error = np.abs(electrons(PoleExpansion(tolerance=tolerance), model, x).density - exact).max()
         assert 1e-5 * tolerance < error <= tolerance
     reach = float(spectral_reach(model.onsite(x), model.hops())[0])
-    five = electrons(model, PoleExpansion(poles=5), x).density
+    five = electrons(PoleExpansion(poles=5), model, x).density
     assert np.abs(five - exact).max() <= fermi_poles(0.1, reach, count=5).error
 
 

@@ -7,7 +7,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-from test_run import QUENCH
+from test_run import QUENCH, latticemd
 
 from latticemd import State
 from latticemd.build import build_model, build_state
@@ -128,3 +128,17 @@ def test_a_trajectory_whose_rows_did_not_travel_with_it_is_refused(load, tmp_pat
     shutil.copy(tmp_path / "out/trajectory.h5", tmp_path / "alone.h5")
     with pytest.raises(InputError, match="copy the whole directory"):  # HDF5 itself would answer with zeros
         start(load(tmp_path / "alone.h5", keys="velocity: zero"))
+
+
+def test_a_run_that_has_begun_no_longer_needs_the_file_it_started_from(tmp_path):
+    np.save(tmp_path / "start.npy", np.zeros(24))
+    (tmp_path / "input.yaml").write_text(QUENCH)
+    settings = ["--set", "initial={kind: file, path: start.npy}"]
+    assert latticemd("run", "input.yaml", *settings, "--set", "dynamics.steps=5", cwd=tmp_path).returncode == 0
+    (tmp_path / "start.npy").unlink()
+    resumed = latticemd("run", "input.yaml", *settings, "--resume", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert latticemd("resume", "out", "--set", "dynamics.steps=14", cwd=tmp_path).returncode == 0
+    anew = latticemd("run", "input.yaml", *settings, "--output", "anew", cwd=tmp_path)
+    assert anew.returncode == 2
+    assert "no such file: 'start.npy'" in anew.stderr

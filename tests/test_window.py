@@ -9,6 +9,7 @@ import numba
 import numpy as np
 import pytest
 from conftest import random_positions
+from electrons import Flux, electrons
 
 from forcefields.ed import ExactDiagonalisation
 from forcefields.hopping import Graph, boxes
@@ -18,17 +19,8 @@ from forcefields.window.graph import OnGraph, moments
 from forcefields.window.square import OnSquare, working_bytes
 from latticemd import Holstein, Lattice, Ramp, Simulation, State, System
 from latticemd.errors import InputError
-from latticemd.forcefield import Electrons
 from latticemd.integrators import load_integrator
 from latticemd.models.model import Hops
-
-
-def electrons(forcefield, model, x) -> Electrons:
-    out = Electrons.empty(len(x), model)
-    forcefield.prepare(model, len(x))
-    forcefield.evaluate(model, x, 0, out)
-    forcefield.close()
-    return out
 
 
 def density_error(forcefield, model, x) -> float:
@@ -40,17 +32,6 @@ def density_error(forcefield, model, x) -> float:
 def ordered(model, seed, amplitude=1.5, noise=0.3) -> np.ndarray:
     """Charge order with some noise: gapped."""
     return model.ordered(amplitude)[None] + random_positions(model, seed=seed, width=noise)
-
-
-@dataclasses.dataclass(frozen=True)
-class Flux(Holstein):
-    """Hops along x that carry the phase of a magnetic field with flux 1/4 per plaquette."""
-
-    def hops(self) -> Hops:
-        bonds = self.lattice.bonds()
-        along_x = np.abs(bonds.vector[:, 0]) > 0.5
-        phase = np.where(along_x, 0.5 * np.pi * self.lattice.cells[bonds.i, 1], 0.0)
-        return Hops(bonds.i, bonds.j, -self.hopping * np.exp(1j * phase))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from latticemd.config.messages import refuse
 from latticemd.config.section import Section, choose
@@ -93,14 +93,16 @@ class FileStart(Start):
     frame: Annotated[int, Integer()] = Field(-1, description="frame of a trajectory; negative counts from the end")
 
     @model_validator(mode="after")
-    def exists(self) -> Self:
-        """The file is there."""
+    def exists(self, info: ValidationInfo) -> Self:
+        """The file is there; a run that is resumed has no need of it any more."""
         if Path(self.path).suffix not in (".npy", ".h5"):
             refuse(f"expected the path of a .npy or .h5 file, got {self.path!r}", "path")
         if self.velocity == "file" and Path(self.path).suffix == ".npy":
             refuse(
                 f"{self.path!r} holds no momenta; expected 'thermal', 'zero' or a number > 0, or a .h5 file", "velocity"
             )
+        if (info.context or {}).get("resuming"):
+            return self
         try:
             found = Path(self.path).is_file()
         except OSError:  # such as a name that is too long

@@ -16,8 +16,10 @@ from latticemd.errors import InputError
 MOST_PROBLEMS = 10  # listed in one error
 
 
-def load_input(path: Path, overrides: Sequence[str] = ()) -> RunInput:
+def load_input(path: Path, overrides: Sequence[str] = (), *, resuming: bool = False) -> RunInput:
     """Read, change by 'key.path=value' overrides, validate and resolve an input file.
+
+    A run that is resumed no longer needs the file it started from, so `resuming` does not ask for it.
 
     Raises InputError with one line per problem: file and line (or override), key, what was expected.
     """
@@ -30,7 +32,7 @@ def load_input(path: Path, overrides: Sequence[str] = ()) -> RunInput:
         raise source.error((), f"expected keys {listed(RunInput.keys())}, got {shown(source.data)}")
     apply_overrides(source, overrides)
     try:
-        return RunInput.model_validate(source.data, context={"name": Path(path).stem})
+        return RunInput.model_validate(source.data, context={"name": Path(path).stem, "resuming": resuming})
     except ValidationError as error:
         raise InputError("\n".join(_lines(source, error))) from None
 

@@ -21,17 +21,16 @@ os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ[
 import argparse
 import statistics
 import sys
-import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from shared import evaluated, processor_seconds
 
 from forcefields.cavity import Cavity
 from forcefields.ed import ExactDiagonalisation
 from latticemd import Holstein, Lattice, Ramp, Simulation, State, System
-from latticemd.forcefield import Electrons, ForceField
 from latticemd.integrators import load_integrator
 
 CORE = 95.0  # GFLOP/s of sgemm on the core that limits are stated for
@@ -50,25 +49,6 @@ def flops_of_nine(sweeps: int) -> int:
     ring = 4 * 6 + 2 * 16 + 14 + 6
     closing = 42 + 14 + 6 + 6 + 4 + 6 + 6 + 4
     return first_sweep + (sweeps - 1) * sweep + corners + edges + ring + closing
-
-
-def processor_seconds(function: Callable[[], Any]) -> float:
-    """Processor time of one call on this thread."""
-    started = time.thread_time()
-    function()
-    return time.thread_time() - started
-
-
-def evaluated(forcefield: ForceField, model: Holstein, x: np.ndarray) -> Callable[[], Electrons]:
-    """A call that evaluates `forcefield`, which it prepares now."""
-    out = Electrons.empty(len(x), model)
-    forcefield.prepare(model, len(x))
-
-    def call() -> Electrons:
-        forcefield.evaluate(model, x, 0, out)
-        return out
-
-    return call
 
 
 def measure_speed(side: int, repeats: int) -> tuple[dict[int, float], bool]:

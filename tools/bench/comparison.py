@@ -1,6 +1,6 @@
 """Error against cost of all force fields on five states: the table and the figure of docs/forcefields.md.
 
-Each state (see states.py) on one lattice, every force field with the settings of its `ladder`, as `latticemd bench` does for
+Each state (see shared.py) on one lattice, every force field with the settings of its `ladder`, as `latticemd bench` does for
 an input. Run it with one thread to compare methods by the work they do:
 
 Usage: NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python tools/bench/forcefields.py [--side 32] [--figure FILE]
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 
-from states import states
+from shared import states
 
 from latticemd.bench import Row, Sample, compare
 from latticemd.plugins import load_plugin, plugin_names

@@ -24,7 +24,6 @@ os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ[
 import argparse
 import statistics
 import sys
-import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -32,13 +31,13 @@ from typing import Any
 import numba
 import numpy as np
 from scipy import sparse
+from shared import evaluated, processor_seconds
 
 from forcefields.ed import ExactDiagonalisation
 from forcefields.kpm import KernelPolynomial
 from forcefields.kpm.chebyshev import fermi_series, intervals
 from forcefields.kpm.square import OnSquare
 from latticemd import Holstein, Lattice
-from latticemd.forcefield import Electrons, ForceField
 
 FLOOR_LIMITS = {"float64": 0.8, "float32": 1.1}  # step / block-traffic floor, from 256 x 256 sites on
 CSR_LIMIT = 4.0  # product with a CSR matrix / step
@@ -52,25 +51,6 @@ def stream(x: np.ndarray, y: np.ndarray) -> None:
     """The traffic of a step whose vectors lie in memory."""
     for i in range(x.size):
         y[i] = 2 * x[i] - y[i]
-
-
-def processor_seconds(function: Callable[[], Any]) -> float:
-    """Processor time of one call on this thread."""
-    started = time.thread_time()
-    function()
-    return time.thread_time() - started
-
-
-def evaluated(forcefield: ForceField, model: Holstein, x: np.ndarray) -> Callable[[], Electrons]:
-    """A call that evaluates `forcefield`, which it prepares now."""
-    out = Electrons.empty(len(x), model)
-    forcefield.prepare(model, len(x))
-
-    def call() -> Electrons:
-        forcefield.evaluate(model, x, 0, out)
-        return out
-
-    return call
 
 
 def sparse_hamiltonian(model: Holstein, x: np.ndarray, kind: str) -> Any:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 import numpy as np
 import scipy.linalg
-from states import states
+from shared import states
 
 from forcefields.ed import ExactDiagonalisation, diagonalise
 from forcefields.poles import PoleExpansion

@@ -22,20 +22,19 @@ import argparse
 import dataclasses
 import statistics
 import sys
-import time
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array
+from shared import evaluated, processor_seconds
 
 from forcefields.ed import ExactDiagonalisation
 from forcefields.window import Window
 from forcefields.window.expansion import expansion, half_width, rungs
 from forcefields.window.square import OnSquare
 from latticemd import Holstein, Lattice
-from latticemd.forcefield import Electrons, ForceField
 
 SHARE_LIMIT = 0.45  # of sgemm, single precision
 SPEED_LIMIT = 500.0  # against local vectors at 32 x 32 sites and 120 moments
@@ -74,25 +73,6 @@ def states(model: Holstein) -> dict[str, tuple[Holstein, np.ndarray]]:
         "random, kT = 0.02": (cold, noise),
         "nearly free, kT = 0.02": (cold, 0.2 * noise),
     }
-
-
-def processor_seconds(function: Callable[[], Any]) -> float:
-    """Processor time of one call on this thread."""
-    started = time.thread_time()
-    function()
-    return time.thread_time() - started
-
-
-def evaluated(forcefield: ForceField, model: Holstein, x: np.ndarray) -> Callable[[], Electrons]:
-    """A call that evaluates `forcefield`, which it prepares now."""
-    out = Electrons.empty(len(x), model)
-    forcefield.prepare(model, len(x))
-
-    def call() -> Electrons:
-        forcefield.evaluate(model, x, 0, out)
-        return out
-
-    return call
 
 
 def kernel(model: Holstein, x: np.ndarray, width: int, precision: str) -> Callable[[], Any]:
