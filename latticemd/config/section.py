@@ -75,9 +75,11 @@ class Chosen:
     default: str | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_wrap_validator_function(self.check, handler(source))
+        return core_schema.with_info_wrap_validator_function(self.check, handler(source))
 
-    def check(self, value: Any, accept: core_schema.ValidatorFunctionWrapHandler) -> Section:
+    def check(
+        self, value: Any, accept: core_schema.ValidatorFunctionWrapHandler, info: core_schema.ValidationInfo
+    ) -> Section:
         """The validated block."""
         if isinstance(value, Section):
             return value
@@ -92,7 +94,7 @@ class Chosen:
             chosen = self.find(word)
         except InputError as error:
             refuse(str(error), self.key)
-        return chosen.model_validate({self.key: word, **value})
+        return chosen.model_validate({self.key: word, **value}, context=info.context)
 
 
 def choose(key: str, *kinds: type[Section], default: str | None = None) -> Chosen:
