@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -11,8 +12,12 @@ from electrons import electrons
 
 import forcefields.auto as auto_module
 from forcefields.auto import Auto
+from forcefields.cavity import Cavity
+from forcefields.choice import Chooser
 from forcefields.poles import PoleExpansion
+from forcefields.window import Window
 from latticemd import Holstein, Lattice, State, System
+from latticemd.forcefield import Electrons
 
 
 def rms(error):
@@ -47,12 +52,35 @@ def test_the_estimate_is_not_optimistic(eager, state, tolerance):
     coupling, positions = STATES[state]
     model = Holstein(Lattice("square", (60, 48)), coupling=coupling)
     x = positions(model)
-    candidate, estimate = Auto(tolerance).choice(model, x[0])
-    error = rms(electrons(Auto(tolerance), model, x).density - electrons(PoleExpansion(), model, x).density)
+    exact = electrons(PoleExpansion(), model, x).density
+    out = Electrons.empty(1, model)
+    chosen, estimate = Chooser("auto", tolerance, Auto(tolerance).candidates).serve(model, x, 0, out)
     assert estimate <= tolerance
-    assert error <= max(estimate, 1e-9), candidate.title
+    assert rms(out.density - exact) <= max(estimate, 1e-9), chosen.title
     cheap = (state, tolerance) in {("random, g = 3.5", 3e-2), ("domains, g = 1.5", 3e-2), ("domains, g = 1.5", 1e-3)}
-    assert not (cheap and candidate.title.startswith("poles"))  # it does not hide behind the exact method
+    assert not (cheap and chosen.exact)  # it does not hide behind the exact method
+
+
+@pytest.mark.parametrize("local", [Cavity, Window])
+@pytest.mark.parametrize("state", STATES)
+def test_a_local_force_field_finds_its_own_size_for_a_tolerance_or_says_that_it_does_not(local, state, caplog):
+    coupling, positions = STATES[state]
+    model = Holstein(Lattice("square", (60, 48)), coupling=coupling)
+    x = positions(model)
+    exact, met = electrons(PoleExpansion(), model, x).density, []
+    for tolerance in (5e-2, 2e-3, 1e-6):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "latticemd.run"):
+            error = rms(electrons(local(tolerance=tolerance), model, x).density - exact)
+        (record,) = caplog.records
+        estimate = float(re.search(r"density ([\d.e+-]+),", record.message)[1])
+        assert error <= 1.05 * estimate  # printed to two digits
+        assert (record.levelno == logging.INFO) == ("within" in record.message) == (estimate <= tolerance)
+        met.append(estimate <= tolerance)
+    assert met[0]
+    assert not met[-1] or state == "random, g = 3.5"
+    if state in ("random, g = 3.5", "domains, g = 1.5"):
+        assert met[1]
 
 
 def test_small_lattices_are_solved_exactly():
@@ -66,7 +94,8 @@ def test_small_lattices_are_solved_exactly():
 def test_every_replica_has_its_own_choice_in_any_company(eager):
     model = Holstein(Lattice("square", (40, 40)), coupling=3.5)
     x = np.concatenate([0.1 * random_positions(model), 5.27 * random_positions(model, seed=2)])
-    titles = [Auto(1e-2).choice(model, one)[0].title for one in x]
+    chooser = Chooser("auto", 1e-2, Auto(1e-2).candidates)
+    titles = [chooser.serve(model, one[None], 0, Electrons.empty(1, model))[0].title for one in x]
     assert titles[0] != titles[1]
     batch = electrons(Auto(1e-2), model, x)
     for r in range(2):
@@ -83,4 +112,4 @@ def test_the_log_says_what_was_chosen_and_how_good_it_is(eager, caplog):
             system.update_forces(State.at_rest(5.27 * random_positions(model)), 0)
     assert len(caplog.messages) == 1
     assert "force field auto takes cavity, radius" in caplog.text
-    assert "estimated rms error of the density" in caplog.text
+    assert "within the tolerance 0.01" in caplog.text

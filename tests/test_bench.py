@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,16 +15,16 @@ from latticemd.config import load_input
 from latticemd.forcefield import Capabilities
 from latticemd.lattice import Lattice
 from latticemd.models.holstein import Holstein
+from latticemd.parameters import parameter
 from latticemd.plugins import register
 
 
+@dataclass(frozen=True)
 class HalfFilled:
     """Half an electron everywhere: fast and wrong by a known amount."""
 
-    ladder = ({}, {"calls": 2})
-
-    def __init__(self, calls=1):
-        self.calls = calls
+    ladder: ClassVar = ({}, {"calls": 2})
+    calls: int = parameter(1, doc="how often it is asked", ge=1)
 
     def capabilities(self, model, replicas):
         return Capabilities(False, True, False, True, 0, 1234)

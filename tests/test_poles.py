@@ -209,7 +209,7 @@ def test_the_model_may_change_from_step_to_step():
     forcefield.prepare(small, 1)
     forcefield.evaluate(small, x, 0, out)
     forcefield.evaluate(warm, x, 1, out)
-    assert np.abs(out.density - electrons(warm, ExactDiagonalisation(), x).density).max() <= 1e-9
+    assert np.abs(out.density - electrons(ExactDiagonalisation(), warm, x).density).max() <= 1e-9
 
 
 @pytest.mark.parametrize("width", [0.0, 1.0, 30.0])

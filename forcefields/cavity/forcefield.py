@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from forcefields.cavity.expansion import Expansion, expansion
 from forcefields.cavity.graph import OnGraph
+from forcefields.choice import Candidate, Chooser
 from forcefields.filling import chemical_potential
 from forcefields.hopping import PATCH_BYTES, Graph, boxes, has_square_bonds, square_hopping
 from latticemd.errors import InputError
@@ -18,6 +20,9 @@ from latticemd.parameters import parameter
 
 if TYPE_CHECKING:
     from forcefields.cavity.square import OnSquare
+
+RADIUS, POLE_TOLERANCE = 2, 1e-6  # unless the user says otherwise
+RADII = (1, 2, 3, 4)  # to choose from: the samples hold patches no larger
 
 _BYTES_PER_SITE = 64  # of on-site energies, pole sums and what is made of them
 
@@ -45,6 +50,9 @@ class Cavity:
     lattice and the particle-hole symmetry, but it is NOT the gradient of a function: the free energy it comes with is the
     sum of <i| omega(H) |i>, off by the error of the method and by 1e-4 kT per site, and motion conserves it only that well.
 
+    With a `tolerance` and no radius, the smallest of radius 1 to 4 is taken whose error, measured on samples of the
+    configuration, is small enough (`forcefields.choice`); the log says which, and how large the error is.
+
     On the square lattice patches are (2 radius + 1) x (2 radius + 1) sites, and lattices with fewer than 2 radius + 2 sites
     in a direction are refused. With one real hopping kernels are compiled; other hops are left to LAPACK, some hundred
     times slower. On any other graph patches are all sites within `radius` hops; one that covers the graph is exact.
@@ -62,10 +70,15 @@ class Cavity:
     equations of one given sparse matrix).
     """
 
-    radius: int = parameter(2, doc="sites from the centre of a patch to its rim", ge=1, le=6)
+    radius: int | None = parameter(
+        None, doc="sites from the centre of a patch to its rim; what tolerance needs, 2 if neither is given", ge=1, le=6
+    )
     sweeps: int = parameter(3, doc="sweeps of the messages; the force sees radius + sweeps sites far", ge=1, le=12)
-    tolerance: float = parameter(
-        1e-6, doc="largest error of the Fermi function, sets the number of poles", gt=0, lt=0.1
+    tolerance: float | None = parameter(
+        None,
+        doc="largest rms error of the density, sets radius and poles; with a radius, of the poles alone",
+        gt=0,
+        lt=0.1,
     )
     poles: int | None = parameter(None, doc="number of poles of the Fermi function, instead of tolerance", ge=1, le=40)
     precision: Literal["float64", "float32"] = parameter(
@@ -76,6 +89,8 @@ class Cavity:
 
     def capabilities(self, model: Model, replicas: int) -> Capabilities:
         """Local unless mu follows a filling, deterministic, with a free energy that the force does not conserve exactly."""
+        if chooser := self._chooser():
+            return chooser.capabilities(model, replicas)
         if square_hopping(model) is None:
             needed = 3 * PATCH_BYTES + 200 * len(model.hops().i) + self._patches(model).nbytes
         else:
@@ -87,23 +102,29 @@ class Cavity:
             deterministic=True,
             energy=True,
             density=True,
-            halo=self.radius + self.sweeps if model.filling is None else None,
+            halo=self._reach + self.sweeps if model.filling is None else None,
             bytes_needed=needed + _BYTES_PER_SITE * replicas * model.lattice.sites,
         )
 
     def prepare(self, model: Model, replicas: int) -> None:
         """Raises InputError for models it cannot serve."""
+        if chooser := self._chooser():
+            chooser.prepare(model, replicas)
+            return
         if model.orbitals != 1:
             raise InputError(f"forcefield cavity serves models with 1 orbital per site, this one has {model.orbitals}")
-        smallest = 2 * self.radius + 2
+        smallest = 2 * self._reach + 2
         if has_square_bonds(model) and min(model.lattice.shape) < smallest:
             raise InputError(
-                f"forcefield cavity with radius {self.radius} needs at least {smallest} sites per direction, the lattice is "
+                f"forcefield cavity with radius {self._reach} needs at least {smallest} sites per direction, the lattice is "
                 f"{'x'.join(map(str, model.lattice.shape))}; use a smaller radius, a larger lattice or forcefield ed"
             )
 
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Densities, free energies and forces of all replicas at x (R, N, D)."""
+        if chooser := self._chooser():
+            chooser.evaluate(model, x, step, out)
+            return
         electrons, onsite = self._electrons(model), model.onsite(x)
         if model.filling is None:
             out.mu[:] = model.mu or 0.0
@@ -118,8 +139,24 @@ class Cavity:
         model.electronic_force(out.density, x, out.force)
 
     def close(self) -> None:
-        """Drop the list of patches."""
+        """Drop the list of patches, or what was chosen."""
+        if chooser := self._chooser():
+            chooser.close()
         self._buffers.clear()
+
+    @property
+    def _reach(self) -> int:
+        return self.radius or RADIUS
+
+    def _chooser(self) -> Chooser | None:
+        """What finds the radius for a tolerance; None if there is nothing to find."""
+        if self.radius is not None or self.tolerance is None:
+            return None
+        if "chooser" not in self._buffers:
+            fine = min(POLE_TOLERANCE, 0.1 * self.tolerance)
+            rungs = [Candidate(f"radius {n}", dataclasses.replace(self, radius=n, tolerance=fine)) for n in RADII]
+            self._buffers["chooser"] = Chooser("cavity", self.tolerance, lambda model: rungs)
+        return self._buffers["chooser"]
 
     def _solve_at_filling(
         self, model: Model, electrons: OnSquare | OnGraph, onsite: Array, density: Array
@@ -143,7 +180,7 @@ class Cavity:
         return mu, solve(mu)
 
     def _expansion(self, model: Model, half_width: float) -> Expansion:
-        return expansion(model.electronic_temperature, half_width, self.tolerance, self.poles)
+        return expansion(model.electronic_temperature, half_width, self.tolerance or POLE_TOLERANCE, self.poles)
 
     def _electrons(self, model: Model) -> OnSquare | OnGraph:
         hopping = square_hopping(model)
@@ -151,7 +188,7 @@ class Cavity:
             from forcefields.cavity.square import OnSquare  # other lattices need no numba
 
             height, width = model.lattice.shape
-            return OnSquare((height, width), hopping, self.radius, self.sweeps, getattr(np, self.precision))
+            return OnSquare((height, width), hopping, self._reach, self.sweeps, getattr(np, self.precision))
         if "patches" not in self._buffers:  # made here, because a ramp may take a model away from equal hops
             self._buffers["patches"] = self._patches(model)
         return OnGraph(Graph.of(model.hops(), model.lattice.sites), self._buffers["patches"], self.sweeps)
@@ -159,5 +196,5 @@ class Cavity:
     def _patches(self, model: Model) -> Array:
         """The sites of every patch (N, b) where no kernel is compiled."""
         if has_square_bonds(model):
-            return boxes(model.lattice, self.radius)
-        return Graph.of(model.hops(), model.lattice.sites).balls(self.radius)
+            return boxes(model.lattice, self._reach)
+        return Graph.of(model.hops(), model.lattice.sites).balls(self._reach)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from forcefields.choice import Candidate, Chooser
 from forcefields.filling import chemical_potential
 from forcefields.hopping import PATCH_BYTES, Graph, boxes, has_square_bonds, square_hopping
 from forcefields.window.expansion import Expansion, expansion, half_width, order_for, rungs
@@ -18,6 +20,9 @@ from latticemd.parameters import parameter
 
 if TYPE_CHECKING:
     from forcefields.window.square import OnSquare
+
+WIDTH, MOMENT_TOLERANCE = 13, 1e-4  # unless the user says otherwise
+WIDTHS = (5, 9, 13, 17)  # to choose from: the samples hold no larger ones
 
 _BYTES_PER_SITE = 128  # of levels, their bounds and their order
 _BOUND_REACH = 3  # hops beyond a window that the bound on its spectrum looks at
@@ -36,8 +41,9 @@ class Window:
     window, not of the lattice, so a force depends on nothing but what is near. e_0 = mu; at fixed filling, e_0 is the middle
     of all levels.
 
-    `tolerance` bounds the error of the expansion. The error of the window itself can't be known without a larger one, and
-    depends on the state more than on anything else: rms errors of the density on 32 x 32 sites at t = 1 are
+    With a `tolerance` and no width, the smallest of a few widths is taken whose error, measured on the configuration, is small
+    enough (`forcefields.choice`); the log says which. With a width, `tolerance` bounds the error of the expansion alone; that of
+    the window depends on the state more than on anything else: rms errors of the density on 32 x 32 sites at t = 1 are
 
     ===================================  =====  =====  =====  ======  ======
     width                                5      9      13     17      21
@@ -70,9 +76,14 @@ class Window:
     doi:10.1103/PhysRevLett.73.122 (the Fermi operator in localisation regions).
     """
 
-    width: int = parameter(13, doc="sites along a side of the window, odd", ge=3, le=63)
-    tolerance: float = parameter(
-        1e-4, doc="largest error of the expanded Fermi function, sets the number of moments", gt=0, lt=0.1
+    width: int | None = parameter(
+        None, doc="sites along a side of the window, odd; what tolerance needs, 13 if neither is given", ge=3, le=63
+    )
+    tolerance: float | None = parameter(
+        None,
+        doc="largest rms error of the density, sets width and moments; with a width, of the moments alone",
+        gt=0,
+        lt=0.1,
     )
     moments: int | None = parameter(
         None, doc="highest moment, instead of tolerance; rounded up to even", ge=2, le=16384
@@ -85,38 +96,46 @@ class Window:
 
     def capabilities(self, model: Model, replicas: int) -> Capabilities:
         """Local unless mu follows a filling, deterministic, with a free energy that the force does not conserve exactly."""
+        if chooser := self._chooser():
+            return chooser.capabilities(model, replicas)
         if square_hopping(model) is None:
             needed = 4 * PATCH_BYTES + 200 * len(model.hops().i) + self._windows(model).nbytes
         else:
             from forcefields.window.square import working_bytes  # numba need not be loaded for other lattices
 
-            needed = replicas * working_bytes(self.width, self.moments or _TYPICAL_ORDER, model.lattice.sites)
+            needed = replicas * working_bytes(self._side, self.moments or _TYPICAL_ORDER, model.lattice.sites)
         return Capabilities(
             conservative=False,
             deterministic=True,
             energy=True,
             density=True,
-            halo=self.width // 2 + _BOUND_REACH if model.filling is None else None,
+            halo=self._side // 2 + _BOUND_REACH if model.filling is None else None,
             bytes_needed=needed + _BYTES_PER_SITE * replicas * model.lattice.sites,
         )
 
     def prepare(self, model: Model, replicas: int) -> None:
         """Raises InputError for models it cannot serve."""
+        if chooser := self._chooser():
+            chooser.prepare(model, replicas)
+            return
         if model.orbitals != 1:
             raise InputError(f"forcefield window serves models with 1 orbital per site, this one has {model.orbitals}")
-        if self.width % 2 == 0:
+        if self._side % 2 == 0:
             raise InputError(
-                f"forcefield window with width {self.width} has no site in the middle; use width: {self.width + 1}"
+                f"forcefield window with width {self._side} has no site in the middle; use width: {self._side + 1}"
             )
         # In a window as wide as the lattice, opposite rims are neighbours.
-        if has_square_bonds(model) and self.width >= min(model.lattice.shape):
+        if has_square_bonds(model) and self._side >= min(model.lattice.shape):
             raise InputError(
-                f"forcefield window with width {self.width} needs at least {self.width + 1} sites per direction, the lattice is "
+                f"forcefield window with width {self._side} needs at least {self._side + 1} sites per direction, the lattice is "
                 f"{'x'.join(map(str, model.lattice.shape))}; use a smaller width, a larger lattice or forcefield ed"
             )
 
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Densities, free energies and forces of all replicas at x (R, N, D)."""
+        if chooser := self._chooser():
+            chooser.evaluate(model, x, step, out)
+            return
         electrons, onsite = self._electrons(model), model.onsite(x)
         middle = np.full(len(x), model.mu or 0.0)
         if model.filling is not None:
@@ -140,8 +159,24 @@ class Window:
         model.electronic_force(out.density, x, out.force)
 
     def close(self) -> None:
-        """Drop the list of windows."""
+        """Drop the list of windows, or what was chosen."""
+        if chooser := self._chooser():
+            chooser.close()
         self._buffers.clear()
+
+    @property
+    def _side(self) -> int:
+        return self.width or WIDTH
+
+    def _chooser(self) -> Chooser | None:
+        """What finds the width for a tolerance; None if there is nothing to find."""
+        if self.width is not None or self.tolerance is None:
+            return None
+        if "chooser" not in self._buffers:
+            fine = 0.3 * self.tolerance
+            rungs = [Candidate(f"width {n}", dataclasses.replace(self, width=n, tolerance=fine)) for n in WIDTHS]
+            self._buffers["chooser"] = Chooser("window", self.tolerance, lambda model: rungs)
+        return self._buffers["chooser"]
 
     def _chemical_potential(self, model: Model, sums: Array, names: list[int], reach: float) -> float:
         """mu of one replica from the middle of its levels; moments don't depend on it, so nothing is propagated again."""
@@ -154,7 +189,10 @@ class Window:
 
     def _expansion(self, model: Model, rung: int, mu: float) -> Expansion:
         a, temperature = half_width(rung), model.electronic_temperature
-        order = order_for(temperature / a, self.tolerance) if self.moments is None else self.moments + self.moments % 2
+        if self.moments is None:
+            order = order_for(temperature / a, self.tolerance or MOMENT_TOLERANCE)
+        else:
+            order = self.moments + self.moments % 2
         return expansion(temperature, a, mu, order)
 
     def _electrons(self, model: Model) -> OnSquare | OnGraph:
@@ -163,7 +201,7 @@ class Window:
             from forcefields.window.square import OnSquare  # other lattices need no numba
 
             height, width = model.lattice.shape
-            return OnSquare((height, width), hopping, self.width, getattr(np, self.precision))
+            return OnSquare((height, width), hopping, self._side, getattr(np, self.precision))
         if "windows" not in self._buffers:  # made here, because a ramp may take a model away from equal hops
             self._buffers["windows"] = self._windows(model)
         return OnGraph(Graph.of(model.hops(), model.lattice.sites), self._buffers["windows"])
@@ -171,8 +209,8 @@ class Window:
     def _windows(self, model: Model) -> Array:
         """The sites of every window (N, b) where no kernel is compiled."""
         if has_square_bonds(model):
-            return boxes(model.lattice, self.width // 2)
-        return Graph.of(model.hops(), model.lattice.sites).balls(self.width // 2)
+            return boxes(model.lattice, self._side // 2)
+        return Graph.of(model.hops(), model.lattice.sites).balls(self._side // 2)
 
 
 def _grand_potential(sums: Array, made: dict[int, Expansion]) -> float:

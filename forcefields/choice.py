@@ -1,0 +1,172 @@
+"""The error of a force field, measured on samples of the configuration it is asked about, and choices that follow from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from forcefields.poles import PoleExpansion
+from latticemd.errors import InputError
+from latticemd.forcefield import Array, Capabilities, Electrons, ForceField
+from latticemd.lattice import Lattice
+from latticemd.models.model import Model
+
+SAMPLE_CELLS = 20  # per direction of a sample: enough for the largest patch, and milliseconds for its exact solution
+SAFETY = 2.0  # between the error of the samples and that of the lattice
+
+log = logging.getLogger("latticemd.run")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A force field that might do, what it is called, and whether its error is known to be small whatever the state."""
+
+    title: str
+    forcefield: ForceField
+    exact: bool = False
+
+
+class Chooser:
+    """Serves each replica with the first candidate whose rms error of the density is at most `tolerance`.
+
+    Two errors are measured, and the larger one counts:
+
+    - samples of SAMPLE_CELLS cells per direction are cut out of the configuration at fixed places, closed periodically and
+      solved exactly: they show errors that are everywhere, such as those of a gapless state;
+    - the rms difference of the density to that of the candidate before, on all sites: it is about the error of the latter,
+      and shows the rare sites, with a level at mu, that samples miss and that can make nearly all of a mean square.
+
+    If no candidate is good enough the last one serves, and the log says so. The choice is a pure function of the model and the
+    positions of a replica: the same after a restart, alone and in a batch. It is logged, with the estimate, whenever it
+    changes. Where it changes, the force jumps by no more than the tolerance. `candidates` lists them for a model from cheap to
+    dear; the first one is only compared with.
+    """
+
+    def __init__(self, name: str, tolerance: float, candidates: Callable[[Model], Sequence[Candidate]]) -> None:
+        self.name = name
+        self.tolerance = tolerance
+        self.candidates = candidates
+        self._ready: dict[str, ForceField] = {}
+        self._reported = ""
+
+    def capabilities(self, model: Model, replicas: int) -> Capabilities:
+        """What holds for all candidates; a choice depends on samples from everywhere."""
+        each = [candidate.forcefield.capabilities(model, 1) for candidate in self.candidates(model)]
+        return Capabilities(
+            conservative=len(each) == 1 and each[0].conservative,
+            deterministic=True,
+            energy=True,
+            density=True,
+            halo=None,
+            bytes_needed=max(one.bytes_needed for one in each) + 64 * replicas * model.lattice.sites,
+        )
+
+    def prepare(self, model: Model, replicas: int) -> None:
+        """Candidates are prepared when they are first chosen. Raises InputError if none of them serves the model."""
+        refused = []
+        for candidate in self.candidates(model):
+            try:
+                candidate.forcefield.prepare(model, 1)
+            except InputError as error:
+                refused.append(error)
+                continue
+            candidate.forcefield.close()
+            return
+        raise refused[0]
+
+    def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
+        """Energies, densities and forces of all replicas at x (R, N, D), each with its own choice."""
+        for r in range(len(x)):
+            self.serve(model, x[r : r + 1], step, _replica(out, r))
+
+    def close(self) -> None:
+        """Release every candidate that was chosen."""
+        for forcefield in self._ready.values():
+            forcefield.close()
+        self._ready.clear()
+        self._reported = ""
+
+    def serve(self, model: Model, x: Array, step: int, out: Electrons) -> tuple[Candidate, float]:
+        """Evaluate one replica, x (1, N, D), with the candidate it needs; returns this and its estimated rms error."""
+        candidates = self.candidates(model)
+        last = len(candidates) - 1
+        samples = [] if candidates[0].exact else _solved_samples(model, x[0])
+        before: Array | None = None
+        for k, candidate in enumerate(candidates):
+            estimate = 0.0 if candidate.exact else _estimate(candidate.forcefield, samples)
+            if k < last and (k == 0 or estimate > self.tolerance) and not candidate.exact:
+                continue  # the first one has nothing to be compared with
+            if k > 0 and before is None and not candidate.exact:
+                self._prepared(candidates[k - 1], model).evaluate(model, x, step, out)
+                before = out.density.copy()
+            self._prepared(candidate, model).evaluate(model, x, step, out)
+            if before is not None and not candidate.exact:
+                estimate = max(estimate, _rms(out.density - before))
+            if estimate <= self.tolerance:
+                break
+            before = out.density.copy()
+        self._report(candidate, estimate)
+        return candidate, estimate
+
+    def _prepared(self, candidate: Candidate, model: Model) -> ForceField:
+        if candidate.title not in self._ready:
+            candidate.forcefield.prepare(model, 1)
+            self._ready[candidate.title] = candidate.forcefield
+        return self._ready[candidate.title]
+
+    def _report(self, candidate: Candidate, error: float) -> None:
+        if self._reported == candidate.title:
+            return
+        self._reported = candidate.title
+        level, verdict = (logging.INFO, "within") if error <= self.tolerance else (logging.WARNING, "ABOVE")
+        log.log(level, "force field %s takes %s: estimated rms error of the density %.1e, %s the tolerance %g",
+                self.name, candidate.title, error, verdict, self.tolerance)  # fmt: skip
+
+
+def _solved_samples(model: Model, x: Array) -> list[tuple[Model, Array, Array]]:
+    """Parts of the lattice, each closed periodically with the positions it has, (1, n, D), and their exact density (n,).
+
+    They lie at fixed, even distances.
+    """
+    lattice = model.lattice
+    shape = tuple(min(n, SAMPLE_CELLS) for n in lattice.shape)
+    small = Lattice(lattice.type, shape)
+    basis = np.tile(np.arange(len(lattice.cell.basis)), small.sites // len(lattice.cell.basis))
+    begins = ((0, n // 4 * 2) if n >= 2 * m else (0,) for n, m in zip(lattice.shape, shape, strict=True))
+    part = dataclasses.replace(model, lattice=small)
+    corners: Iterator[tuple[int, ...]] = itertools.product(*begins)
+    cut = [x[None, lattice.site(small.cells + np.array(corner), basis)] for corner in corners]
+    return [(part, positions, _density(PoleExpansion(), part, positions)) for positions in cut]
+
+
+def _density(forcefield: ForceField, model: Model, x: Array) -> Array:
+    electrons = Electrons.empty(1, model)
+    forcefield.prepare(model, 1)
+    try:
+        forcefield.evaluate(model, x, 0, electrons)
+    finally:
+        forcefield.close()
+    return electrons.density[0]
+
+
+def _estimate(forcefield: ForceField, samples: list[tuple[Model, Array, Array]]) -> float:
+    """SAFETY times the rms error over all samples; infinity where the force field does not serve them."""
+    try:
+        errors = [_density(forcefield, part, x) - exact for part, x, exact in samples]
+    except InputError:
+        return float("inf")
+    return SAFETY * _rms(np.array(errors))
+
+
+def _replica(electrons: Electrons, r: int) -> Electrons:
+    """Views of one replica."""
+    return Electrons(*(getattr(electrons, field.name)[r : r + 1] for field in dataclasses.fields(Electrons)))
+
+
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
