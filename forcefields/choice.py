@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -126,6 +128,65 @@ class Chooser:
         level, verdict = (logging.INFO, "within") if error <= self.tolerance else (logging.WARNING, "ABOVE")
         log.log(level, "force field %s takes %s: estimated rms error of the density %.1e, %s the tolerance %g",
                 self.name, candidate.title, error, verdict, self.tolerance)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sized(ABC):
+    """A local force field of a size, the radius of a patch or the width of a window, which a tolerance can set.
+
+    Subclasses say what one size does, in `_capabilities`, `_prepare`, `_evaluate` and `_close`, and list in `rungs` the sizes
+    to choose from, or none where the user has chosen.
+    """
+
+    tolerance: float | None
+
+    @abstractmethod
+    def rungs(self) -> list[Candidate]:
+        """Force fields of this kind from small to large; empty if there is nothing to choose."""
+
+    @abstractmethod
+    def _capabilities(self, model: Model, replicas: int) -> Capabilities: ...
+
+    @abstractmethod
+    def _prepare(self, model: Model) -> None: ...
+
+    @abstractmethod
+    def _evaluate(self, model: Model, x: Array, out: Electrons) -> None: ...
+
+    @abstractmethod
+    def _close(self) -> None: ...
+
+    @cached_property
+    def _chooser(self) -> Chooser | None:
+        rungs = self.rungs()
+        name = type(self).__name__.lower()
+        return Chooser(name, self.tolerance, lambda model: rungs) if rungs and self.tolerance else None
+
+    def capabilities(self, model: Model, replicas: int) -> Capabilities:
+        """Local unless mu follows a filling or the size the state, deterministic, with an energy that is no exact potential."""
+        if self._chooser:
+            return self._chooser.capabilities(model, replicas)
+        return self._capabilities(model, replicas)
+
+    def prepare(self, model: Model, replicas: int) -> None:
+        """Raises InputError for models it cannot serve."""
+        if self._chooser:
+            self._chooser.prepare(model, replicas)
+        else:
+            self._prepare(model)
+
+    def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
+        """Densities, free energies and forces of all replicas at x (R, N, D)."""
+        if self._chooser:
+            self._chooser.evaluate(model, x, step, out)
+        else:
+            self._evaluate(model, x, out)
+
+    def close(self) -> None:
+        """Drop what was prepared or chosen."""
+        if self._chooser:
+            self._chooser.close()
+        self._close()
 
 
 def _solved_samples(model: Model, x: Array) -> list[tuple[Model, Array, Array]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from forcefields.cavity.expansion import Expansion, expansion
 from forcefields.cavity.graph import OnGraph
-from forcefields.choice import Candidate, Chooser
+from forcefields.choice import Candidate, Sized
 from forcefields.filling import chemical_potential
 from forcefields.hopping import PATCH_BYTES, Graph, boxes, has_square_bonds, square_hopping
 from latticemd.errors import InputError
@@ -28,7 +28,7 @@ _BYTES_PER_SITE = 64  # of on-site energies, pole sums and what is made of them
 
 
 @dataclass(frozen=True)
-class Cavity:
+class Cavity(Sized):
     """Green's functions of a patch around each site, with the rest of the lattice taken for a tree.
 
     M_{y -> x} = 1 / (e_y - mu - i w_p - sum_{u != x} |t_yu|^2 M_{u -> y})         on every directed bond, in `sweeps` sweeps
@@ -87,10 +87,14 @@ class Cavity:
     ladder: ClassVar[tuple[dict[str, Any], ...]] = tuple({"radius": radius} for radius in (1, 2, 3, 4))
     _buffers: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
-    def capabilities(self, model: Model, replicas: int) -> Capabilities:
-        """Local unless mu follows a filling, deterministic, with a free energy that the force does not conserve exactly."""
-        if chooser := self._chooser():
-            return chooser.capabilities(model, replicas)
+    def rungs(self) -> list[Candidate]:
+        """The radiuss to choose from for a tolerance."""
+        if self.radius is not None or self.tolerance is None:
+            return []
+        fine = min(POLE_TOLERANCE, 0.1 * self.tolerance)
+        return [Candidate(f"radius {n}", dataclasses.replace(self, radius=n, tolerance=fine)) for n in RADII]
+
+    def _capabilities(self, model: Model, replicas: int) -> Capabilities:
         if square_hopping(model) is None:
             needed = 3 * PATCH_BYTES + 200 * len(model.hops().i) + self._patches(model).nbytes
         else:
@@ -106,11 +110,7 @@ class Cavity:
             bytes_needed=needed + _BYTES_PER_SITE * replicas * model.lattice.sites,
         )
 
-    def prepare(self, model: Model, replicas: int) -> None:
-        """Raises InputError for models it cannot serve."""
-        if chooser := self._chooser():
-            chooser.prepare(model, replicas)
-            return
+    def _prepare(self, model: Model) -> None:
         if model.orbitals != 1:
             raise InputError(f"forcefield cavity serves models with 1 orbital per site, this one has {model.orbitals}")
         smallest = 2 * self._reach + 2
@@ -120,11 +120,7 @@ class Cavity:
                 f"{'x'.join(map(str, model.lattice.shape))}; use a smaller radius, a larger lattice or forcefield ed"
             )
 
-    def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
-        """Densities, free energies and forces of all replicas at x (R, N, D)."""
-        if chooser := self._chooser():
-            chooser.evaluate(model, x, step, out)
-            return
+    def _evaluate(self, model: Model, x: Array, out: Electrons) -> None:
         electrons, onsite = self._electrons(model), model.onsite(x)
         if model.filling is None:
             out.mu[:] = model.mu or 0.0
@@ -138,25 +134,12 @@ class Cavity:
         out.energy += model.electron_constant(x)
         model.electronic_force(out.density, x, out.force)
 
-    def close(self) -> None:
-        """Drop the list of patches, or what was chosen."""
-        if chooser := self._chooser():
-            chooser.close()
+    def _close(self) -> None:
         self._buffers.clear()
 
     @property
     def _reach(self) -> int:
         return self.radius or RADIUS
-
-    def _chooser(self) -> Chooser | None:
-        """What finds the radius for a tolerance; None if there is nothing to find."""
-        if self.radius is not None or self.tolerance is None:
-            return None
-        if "chooser" not in self._buffers:
-            fine = min(POLE_TOLERANCE, 0.1 * self.tolerance)
-            rungs = [Candidate(f"radius {n}", dataclasses.replace(self, radius=n, tolerance=fine)) for n in RADII]
-            self._buffers["chooser"] = Chooser("cavity", self.tolerance, lambda model: rungs)
-        return self._buffers["chooser"]
 
     def _solve_at_filling(
         self, model: Model, electrons: OnSquare | OnGraph, onsite: Array, density: Array

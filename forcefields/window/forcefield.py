@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from forcefields.choice import Candidate, Chooser
+from forcefields.choice import Candidate, Sized
 from forcefields.filling import chemical_potential
 from forcefields.hopping import PATCH_BYTES, Graph, boxes, has_square_bonds, square_hopping
 from forcefields.window.expansion import Expansion, expansion, half_width, order_for, rungs
@@ -30,7 +30,7 @@ _TYPICAL_ORDER = 2048  # for the announcement of memory only: what will be neede
 
 
 @dataclass(frozen=True)
-class Window:
+class Window(Sized):
     """Chebyshev moments of each site in an open window of width x width sites that is cut out around it.
 
     mu_k    = <i| T_k((H_window - e_0)/a) |i>,     T_k+1(h) = 2 h T_k(h) - T_k-1(h)
@@ -94,10 +94,14 @@ class Window:
     ladder: ClassVar[tuple[dict[str, Any], ...]] = tuple({"width": width} for width in (7, 13, 21))
     _buffers: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
-    def capabilities(self, model: Model, replicas: int) -> Capabilities:
-        """Local unless mu follows a filling, deterministic, with a free energy that the force does not conserve exactly."""
-        if chooser := self._chooser():
-            return chooser.capabilities(model, replicas)
+    def rungs(self) -> list[Candidate]:
+        """The widths to choose from for a tolerance."""
+        if self.width is not None or self.tolerance is None:
+            return []
+        fine = 0.3 * self.tolerance
+        return [Candidate(f"width {n}", dataclasses.replace(self, width=n, tolerance=fine)) for n in WIDTHS]
+
+    def _capabilities(self, model: Model, replicas: int) -> Capabilities:
         if square_hopping(model) is None:
             needed = 4 * PATCH_BYTES + 200 * len(model.hops().i) + self._windows(model).nbytes
         else:
@@ -113,11 +117,7 @@ class Window:
             bytes_needed=needed + _BYTES_PER_SITE * replicas * model.lattice.sites,
         )
 
-    def prepare(self, model: Model, replicas: int) -> None:
-        """Raises InputError for models it cannot serve."""
-        if chooser := self._chooser():
-            chooser.prepare(model, replicas)
-            return
+    def _prepare(self, model: Model) -> None:
         if model.orbitals != 1:
             raise InputError(f"forcefield window serves models with 1 orbital per site, this one has {model.orbitals}")
         if self._side % 2 == 0:
@@ -131,11 +131,7 @@ class Window:
                 f"{'x'.join(map(str, model.lattice.shape))}; use a smaller width, a larger lattice or forcefield ed"
             )
 
-    def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
-        """Densities, free energies and forces of all replicas at x (R, N, D)."""
-        if chooser := self._chooser():
-            chooser.evaluate(model, x, step, out)
-            return
+    def _evaluate(self, model: Model, x: Array, out: Electrons) -> None:
         electrons, onsite = self._electrons(model), model.onsite(x)
         middle = np.full(len(x), model.mu or 0.0)
         if model.filling is not None:
@@ -158,25 +154,12 @@ class Window:
         out.energy += model.electron_constant(x)
         model.electronic_force(out.density, x, out.force)
 
-    def close(self) -> None:
-        """Drop the list of windows, or what was chosen."""
-        if chooser := self._chooser():
-            chooser.close()
+    def _close(self) -> None:
         self._buffers.clear()
 
     @property
     def _side(self) -> int:
         return self.width or WIDTH
-
-    def _chooser(self) -> Chooser | None:
-        """What finds the width for a tolerance; None if there is nothing to find."""
-        if self.width is not None or self.tolerance is None:
-            return None
-        if "chooser" not in self._buffers:
-            fine = 0.3 * self.tolerance
-            rungs = [Candidate(f"width {n}", dataclasses.replace(self, width=n, tolerance=fine)) for n in WIDTHS]
-            self._buffers["chooser"] = Chooser("window", self.tolerance, lambda model: rungs)
-        return self._buffers["chooser"]
 
     def _chemical_potential(self, model: Model, sums: Array, names: list[int], reach: float) -> float:
         """mu of one replica from the middle of its levels; moments don't depend on it, so nothing is propagated again."""
