@@ -71,7 +71,7 @@ class RunInput(Section):
             return self.model
         bath = self.dynamics.temperature
         if min(values_of(bath)) <= 0:
-            message = "missing; expected a number > 0 [energy], since its default, the bath's temperature, reaches 0"
+            message = "missing; expected a number > 0 [energy], since its default, dynamics.temperature, reaches 0"
             refuse(message, "model", "electronic_temperature", kind=MISSING)
         return self.model.model_copy(update={"electronic_temperature": bath})
 
