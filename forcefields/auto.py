@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from forcefields.cavity import Cavity
@@ -29,26 +30,26 @@ class Auto:
 
     tolerance: float = parameter(1e-4, doc="largest root mean square error of the density", gt=0, lt=0.1)
     ladder: ClassVar[tuple[dict[str, Any], ...]] = ()  # to compare it with those it chooses from would be to ask twice
-    _chooser: list[Chooser] = field(init=False, default_factory=list, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        self._chooser.append(Chooser("auto", self.tolerance, self.candidates))
+    @cached_property
+    def _chooser(self) -> Chooser:
+        return Chooser("auto", self.tolerance, self.candidates)
 
     def capabilities(self, model: Model, replicas: int) -> Capabilities:
         """Conservative as long as `poles` does everything; a choice depends on samples from everywhere."""
-        return self._chooser[0].capabilities(model, replicas)
+        return self._chooser.capabilities(model, replicas)
 
     def prepare(self, model: Model, replicas: int) -> None:
         """Raises InputError if nothing serves the model."""
-        self._chooser[0].prepare(model, replicas)
+        self._chooser.prepare(model, replicas)
 
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Energies, densities and forces of all replicas at x (R, N, D), each with its own choice."""
-        self._chooser[0].evaluate(model, x, step, out)
+        self._chooser.evaluate(model, x, step, out)
 
     def close(self) -> None:
         """Release every force field that was chosen."""
-        self._chooser[0].close()
+        self._chooser.close()
 
     def candidates(self, model: Model) -> list[Candidate]:
         """From cheap to dear, by the times per site that tools/bench/comparison.py finds in double precision."""

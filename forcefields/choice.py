@@ -100,14 +100,18 @@ class Chooser:
         samples = [] if candidates[0].exact else _solved_samples(model, x[0])
         before: Array | None = None
         for k, candidate in enumerate(candidates):
-            estimate = 0.0 if candidate.exact else _estimate(candidate.forcefield, samples)
-            if k < last and (k == 0 or estimate > self.tolerance) and not candidate.exact:
+            if candidate.exact:
+                self._prepared(candidate, model).evaluate(model, x, step, out)
+                estimate = 0.0
+                break
+            estimate = _estimate(candidate.forcefield, samples)
+            if k < last and (k == 0 or estimate > self.tolerance):
                 continue  # the first one has nothing to be compared with
-            if k > 0 and before is None and not candidate.exact:
+            if k > 0 and before is None:
                 self._prepared(candidates[k - 1], model).evaluate(model, x, step, out)
                 before = out.density.copy()
             self._prepared(candidate, model).evaluate(model, x, step, out)
-            if before is not None and not candidate.exact:
+            if before is not None:
                 estimate = max(estimate, _rms(out.density - before))
             if estimate <= self.tolerance:
                 break
@@ -158,9 +162,10 @@ class Sized(ABC):
 
     @cached_property
     def _chooser(self) -> Chooser | None:
-        rungs = self.rungs()
-        name = type(self).__name__.lower()
-        return Chooser(name, self.tolerance, lambda model: rungs) if rungs and self.tolerance else None
+        if self.tolerance is None or not self.rungs():
+            return None
+        # New ones for each choice: those that serve stay prepared for the lattice while others are tried on samples.
+        return Chooser(type(self).__name__.lower(), self.tolerance, lambda model: self.rungs())
 
     def capabilities(self, model: Model, replicas: int) -> Capabilities:
         """Local unless mu follows a filling or the size the state, deterministic, with an energy that is no exact potential."""
