@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from latticemd.errors import InputError
 from latticemd.lattice import Lattice
-from latticemd.models.model import Hops, Model
+from latticemd.models.hamiltonian import Hops
+from latticemd.models.model import Model
 
 Array = NDArray[Any]
 
@@ -115,9 +117,17 @@ def patch_matrices(graph: Graph, onsite: Array, z: complex, message: Array, memb
     return matrices
 
 
+def require_densities_alone(model: Model, name: str) -> None:
+    """Raise InputError for models whose forces need more of rho than densities of one orbital per site."""
+    if model.orbitals != 1:
+        raise InputError(f"forcefield {name} serves models with 1 orbital per site, this one has {model.orbitals}")
+    if model.needs_bonds:
+        raise InputError(f"forcefield {name} serves models whose hops do not follow x; use ed, poles or kpm")
+
+
 def has_square_bonds(model: Model) -> bool:
-    """Whether electrons hop between the nearest neighbours of a square lattice and nowhere else."""
-    if model.lattice.type != "square":
+    """Whether electrons of one orbital hop between the nearest neighbours of a square lattice and nowhere else."""
+    if model.lattice.type != "square" or model.orbitals > 1:
         return False
     hops, bonds = model.hops(), model.lattice.bonds()
     return hops.i is bonds.i or (np.array_equal(hops.i, bonds.i) and np.array_equal(hops.j, bonds.j))
@@ -125,6 +135,8 @@ def has_square_bonds(model: Model) -> bool:
 
 def square_hopping(model: Model) -> float | None:
     """The one real amplitude of all nearest-neighbour hops of a square lattice [energy]; None for any other model."""
+    if model.needs_bonds or model.orbitals > 1:
+        return None
     amplitude = model.hops().amplitude
     if np.iscomplexobj(amplitude) or not has_square_bonds(model) or amplitude.min() != amplitude.max():
         return None

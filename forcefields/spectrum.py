@@ -8,25 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 
-from latticemd.models.model import Hops
+from latticemd.models.hamiltonian import Hamiltonian
 
 Array = NDArray[Any]
 
 
-def spectral_reach(levels: Array, hops: Hops, iterations: int = 12) -> Array:
-    """An upper bound on the modulus of the eigenvalues of H = levels (R, N) on the diagonal and hops beside it, (R,) [energy].
+def spectral_reach(hamiltonian: Hamiltonian, iterations: int = 12) -> Array:
+    """An upper bound on the modulus of the eigenvalues of H_el, (R,) [energy].
 
     No eigenvalue of H exceeds, in modulus, the largest one of |H|, and that is at most max_i (|H| v)_i / v_i for any v > 0
     (Collatz and Wielandt). v = 1 would be Gershgorin's bound; some power iterations bring v close to the eigenvector and the
     bound a quarter lower where a few levels stand out. Cost: O(N), deterministic.
     """
-    replicas, sites = levels.shape
-    i, j, size = hops.i, hops.j, np.abs(hops.amplitude)
-    hopping = coo_array((np.tile(size, 2), (np.concatenate([i, j]), np.concatenate([j, i]))), shape=(sites, sites))
-    hopping = hopping.tocsr()
-    reach = np.empty(replicas)
-    for r, diagonal in enumerate(np.abs(levels)):
-        v, bounds = np.ones(sites), []
+    i, j, n = hamiltonian.i, hamiltonian.j, hamiltonian.size
+    both = np.concatenate([i, j]), np.concatenate([j, i])
+    reach = np.empty(len(hamiltonian.levels))
+    hopping: Any = None
+    for r, diagonal in enumerate(np.abs(hamiltonian.levels)):
+        if hopping is None or hamiltonian.amplitude.ndim == 2:
+            size = np.abs(hamiltonian.replica(r).amplitude)
+            hopping = coo_array((np.tile(size, 2), both), shape=(n, n)).tocsr()
+        v, bounds = np.ones(n), []
         for _ in range(iterations):
             image = diagonal * v + hopping @ v
             bounds.append(float((image / v).max()))

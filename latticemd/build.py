@@ -93,11 +93,11 @@ def build_state(run: RunInput, model: Model) -> State:
     else:
         kernels.normals(initial.seed, int(Stream.INITIAL_POSITIONS), 0, 0, first, noise)
         x += initial.width * noise
-        if initial.kind == "checkerboard":
+        if initial.kind in ("ordered", "checkerboard"):
             x += model.ordered(initial.amplitude)
         elif initial.kind == "uniform":
             x += initial.value
-    state = State.at_rest(x)
+    state = State.at_rest(model.admissible(x))
     if initial.velocity == "zero" or not build_integrator(run).momenta:
         return state
     if initial.velocity == "file":

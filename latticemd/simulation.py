@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from latticemd.errors import InputError
 from latticemd.integrators.integrator import Integrator
 from latticemd.models.model import Model
 from latticemd.schedules import When
@@ -75,7 +76,7 @@ class Frame:
     @cached_property
     def order_field(self) -> Array:
         """The local order parameter (R, N)."""
-        return self.model.order_field(self.density)
+        return self.model.order_field(self.state.x, self.density)
 
 
 class Reporter(Protocol):
@@ -95,7 +96,8 @@ class Simulation:
         simulation.run(steps=400)
         simulation.state.x
 
-    Steps cost one force evaluation for most integrators; everything else is a few sweeps over memory.
+    Steps cost one force evaluation for most integrators; everything else is a few sweeps over memory. Raises InputError when
+    the integrator is for another kind of motion than that of the model.
     """
 
     def __init__(
@@ -106,6 +108,11 @@ class Simulation:
         reporters: Sequence[Reporter] = (),
         resumed: bool = False,
     ) -> None:
+        if integrator.motion is not system.model.motion:
+            raise InputError(
+                f"integrator {type(integrator).__name__} moves a {integrator.motion.value}, "
+                f"the variable of {type(system.model).__name__} is a {system.model.motion.value}"
+            )
         self.system = system
         self.integrator = integrator
         self.state = state

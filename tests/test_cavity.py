@@ -21,7 +21,7 @@ from forcefields.filling import chemical_potential
 from forcefields.hopping import Graph, boxes
 from latticemd import Holstein, Lattice, State, System
 from latticemd.errors import InputError
-from latticemd.models.model import Hops
+from latticemd.models.hamiltonian import Hops
 
 HOT = 5.27  # width of the initial positions of the published g = 3.5 runs
 

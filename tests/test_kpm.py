@@ -21,7 +21,7 @@ from forcefields.kpm.probing import Coloured, OnGraph, Random
 from forcefields.kpm.square import OnSquare
 from latticemd import Holstein, Lattice, State, System
 from latticemd.errors import Diverged, InputError
-from latticemd.models.model import Hops
+from latticemd.models.hamiltonian import Hamiltonian, Hops
 
 
 def error(forcefield, model, x) -> float:
@@ -69,8 +69,8 @@ def signs(model: Holstein, count: int) -> Random:
 @pytest.mark.parametrize("random", [False, True], ids=["coloured", "random"])
 def test_compiled_kernels_agree_with_the_specification(shape, random):
     model = Holstein(Lattice("square", shape), hopping=0.8)
-    levels = model.onsite(random_positions(model, seed=1, replicas=2))
-    bounds = intervals(levels, model.hops())
+    hamiltonian = Hamiltonian.of(model, random_positions(model, seed=1, replicas=2))
+    levels, bounds = hamiltonian.levels, intervals(hamiltonian)
     c = [np.cos(np.arange(count)) for count in (31, 19)]  # other numbers of moments for each replica
     vectors = signs(model, 3) if random else None
     graph = Graph.of(model.hops(), model.lattice.sites)
@@ -131,7 +131,7 @@ def test_with_a_colour_for_each_site_errors_fall_at_the_rate_of_the_nearest_pole
     # f has a pole at mu + i pi kT. Terms of its series fall as |z + sqrt(z^2 - 1)|^-k, z the pole on the scale of the interval.
     model = Holstein(Lattice("square", (6, 6)), mu=mu, electronic_temperature=0.3)
     x = random_positions(model, seed=2)
-    (interval,) = intervals(model.onsite(x), model.hops())
+    (interval,) = intervals(Hamiltonian.of(model, x))
     z = (mu + 1j * np.pi * model.electronic_temperature - interval.centre) / interval.half_width
     rate = abs(np.log(abs(z + np.sqrt(z * z - 1.0))))
     moments = np.arange(60, 180, 5)

@@ -20,7 +20,7 @@ from forcefields.window.square import OnSquare, working_bytes
 from latticemd import Holstein, Lattice, Ramp, Simulation, State, System
 from latticemd.errors import InputError
 from latticemd.integrators import load_integrator
-from latticemd.models.model import Hops
+from latticemd.models.hamiltonian import Hops
 
 
 def density_error(forcefield, model, x) -> float:

@@ -12,9 +12,10 @@ from forcefields.cavity.expansion import Expansion, expansion
 from forcefields.cavity.graph import OnGraph
 from forcefields.choice import Candidate, Sized
 from forcefields.filling import chemical_potential
-from forcefields.hopping import PATCH_BYTES, Graph, boxes, has_square_bonds, square_hopping
+from forcefields.hopping import PATCH_BYTES, Graph, boxes, has_square_bonds, require_densities_alone, square_hopping
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
+from latticemd.models.hamiltonian import DensityMatrix
 from latticemd.models.model import Model
 from latticemd.parameters import parameter
 
@@ -111,8 +112,7 @@ class Cavity(Sized):
         )
 
     def _prepare(self, model: Model) -> None:
-        if model.orbitals != 1:
-            raise InputError(f"forcefield cavity serves models with 1 orbital per site, this one has {model.orbitals}")
+        require_densities_alone(model, "cavity")
         smallest = 2 * self._reach + 2
         if has_square_bonds(model) and min(model.lattice.shape) < smallest:
             raise InputError(
@@ -132,7 +132,7 @@ class Cavity(Sized):
                 out.mu[r], out.energy[r] = self._solve_at_filling(model, electrons, onsite[r], out.density[r])
             out.energy += out.mu * model.filling * model.lattice.sites
         out.energy += model.electron_constant(x)
-        model.electronic_force(out.density, x, out.force)
+        model.electronic_force(DensityMatrix(out.density), x, out.force)
 
     def _close(self) -> None:
         self._buffers.clear()

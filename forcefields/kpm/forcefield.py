@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from forcefields.filling import chemical_potential
-from forcefields.hopping import Graph, has_square_bonds, square_hopping
+from forcefields.hopping import Graph, has_square_bonds, require_densities_alone, square_hopping
 from forcefields.kpm.chebyshev import MOST_MOMENTS, Interval, Series, fermi_series, intervals
 from forcefields.kpm.colouring import graph_colours, square_colours
 from forcefields.kpm.probing import BLOCK_BYTES, Coloured, OnGraph, Random
@@ -17,6 +17,7 @@ from forcefields.memory import require_memory
 from latticemd.backends import kernels_for
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
+from latticemd.models.hamiltonian import DensityMatrix, Hamiltonian
 from latticemd.models.model import Model
 from latticemd.parameters import parameter
 from latticemd.rng import Stream
@@ -122,8 +123,7 @@ class KernelPolynomial:
     def prepare(self, model: Model, replicas: int) -> None:
         """Colour lattices without compiled kernels. Raises InputError for models it cannot serve and too little memory."""
         self.close()
-        if model.orbitals != 1:
-            raise InputError(f"forcefield kpm serves models with 1 orbital per site, this one has {model.orbitals}")
+        require_densities_alone(model, "kpm")
         if self.colours % 2:
             raise InputError(f"colours: expected an even number, got {self.colours}; use {self.colours + 1}")
         if self.damping == "jackson" and self.moments is None:
@@ -144,14 +144,14 @@ class KernelPolynomial:
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Densities, free energies and forces of all replicas at x (R, N, D)."""
         onsite, electrons = model.onsite(x), self._electrons(model, step)
-        bounds = intervals(onsite, model.hops())
+        bounds = intervals(Hamiltonian.of(model, x))
         out.mu[:], series = self._series(model, onsite, bounds, electrons)
         out.density[:], traces = electrons.propagate(onsite, bounds, [one.density for one in series])
         out.energy[:] = [(one.energy * trace).sum() for one, trace in zip(series, traces, strict=True)]
         if model.filling is not None:
             out.energy += out.mu * model.filling * model.lattice.sites
         out.energy += model.electron_constant(x)
-        model.electronic_force(out.density, x, out.force)
+        model.electronic_force(DensityMatrix(out.density), x, out.force)
 
     def bonds(self, model: Model, x: Array, step: int = 0) -> Array:
         """<c+_j c_i> for the hops (i, j) of the model at x (R, N, D), (R, B); never with the compiled kernels.
@@ -160,7 +160,7 @@ class KernelPolynomial:
         hops, so that errors are larger than those of densities.
         """
         hops, onsite = model.hops(), model.onsite(x)
-        bounds = intervals(onsite, hops)
+        bounds = intervals(Hamiltonian.of(model, x))
         _, series = self._series(model, onsite, bounds, self._electrons(model, step))
         probed = OnGraph(Graph.of(hops, model.lattice.sites), self._probes(model, step))
         i, j = np.concatenate([hops.i, hops.j]), np.concatenate([hops.j, hops.i])

@@ -10,11 +10,12 @@ import numpy as np
 
 from forcefields.choice import Candidate, Sized
 from forcefields.filling import chemical_potential
-from forcefields.hopping import PATCH_BYTES, Graph, boxes, has_square_bonds, square_hopping
+from forcefields.hopping import PATCH_BYTES, Graph, boxes, has_square_bonds, require_densities_alone, square_hopping
 from forcefields.window.expansion import Expansion, expansion, half_width, order_for, rungs
 from forcefields.window.graph import OnGraph
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
+from latticemd.models.hamiltonian import DensityMatrix
 from latticemd.models.model import Model
 from latticemd.parameters import parameter
 
@@ -118,8 +119,7 @@ class Window(Sized):
         )
 
     def _prepare(self, model: Model) -> None:
-        if model.orbitals != 1:
-            raise InputError(f"forcefield window serves models with 1 orbital per site, this one has {model.orbitals}")
+        require_densities_alone(model, "window")
         if self._side % 2 == 0:
             raise InputError(
                 f"forcefield window with width {self._side} has no site in the middle; use width: {self._side + 1}"
@@ -152,7 +152,7 @@ class Window(Sized):
                 out.mu[r] += mu
                 out.energy[r] = _grand_potential(sums[r], made) + out.mu[r] * model.filling * model.lattice.sites
         out.energy += model.electron_constant(x)
-        model.electronic_force(out.density, x, out.force)
+        model.electronic_force(DensityMatrix(out.density), x, out.force)
 
     def _close(self) -> None:
         self._buffers.clear()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latticemd.backends import kernels_for
+from latticemd.models.model import Motion
 from latticemd.ramps import Ramp
 from latticemd.state import State
 from latticemd.system import System
@@ -34,6 +35,7 @@ class Integrator(ABC):
     seed: int = 0
     first_replica: int = 0
 
+    motion: ClassVar[Motion] = Motion.DISPLACEMENT  # of the models it is for
     momenta: ClassVar[bool] = True  # whether p moves, so that kinetic energy means something
     forces_current: ClassVar[bool] = True  # whether state.f belongs to state.x after a step
     positive: ClassVar[tuple[str, ...]] = ()  # settings that must not be zero, beside dt

@@ -134,7 +134,7 @@ class _Record:
                 "converged": self.fire.converged(state),
                 "curve/free_energy": np.array(self.energy),
                 "curve/largest_force": np.array(self.force),
-                "order_field": self.system.model.order_field(self.system.electrons.density),
+                "order_field": self.system.model.order_field(state.x, self.system.electrons.density),
             },
         )
 
@@ -152,7 +152,7 @@ def _announce(run_input: RunInput, system: System, state: State, fire: Fire, pla
 
 def _summary(run_input: RunInput, system: System, state: State, fire: Fire, wall_seconds: float) -> dict[str, Any]:
     lattice = system.model.lattice
-    phi = system.model.order_field(system.electrons.density)
+    phi = system.model.order_field(state.x, system.electrons.density)
 
     def plain(values: Array) -> Any:
         return values.tolist()[0] if len(values) == 1 else values.tolist()

@@ -8,7 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from latticemd.backends import kernels_for
-from latticemd.models.model import Array, Hops, Internal, Model
+from latticemd.models.hamiltonian import DensityMatrix, Hops
+from latticemd.models.model import Array, Model
+from latticemd.models.symmetry import Internal
 from latticemd.parameters import parameter
 
 
@@ -66,9 +68,9 @@ class Holstein(Model):
         """+g/2 sum_i Q_i, from the 1/2 in n_i - 1/2."""
         return 0.5 * self.coupling * x.sum(axis=(1, 2))
 
-    def electronic_force(self, density: Array, x: Array, out: Array) -> None:
+    def electronic_force(self, rho: DensityMatrix, x: Array, out: Array) -> None:
         """g (<n_i> - 1/2)."""
-        np.subtract(density, 0.5, out=out[..., 0])
+        np.subtract(rho.onsite, 0.5, out=out[..., 0])
         out *= self.coupling
 
     def classical_energy(self, x: Array) -> Array:
@@ -101,4 +103,4 @@ class Holstein(Model):
     def internal_symmetries(self) -> list[Internal]:
         """Particle-hole symmetry, where mu = 0 or half filling meets a bipartite lattice."""
         half_filled = self.mu == 0.0 or self.filling == 0.5
-        return [Internal("particle-hole", -1.0)] if half_filled and self.lattice.bipartite else []
+        return [Internal("particle-hole", -np.eye(1))] if half_filled and self.lattice.bipartite else []

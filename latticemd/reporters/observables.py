@@ -48,8 +48,8 @@ def wall_fraction(frame: Frame, options: dict[str, Any]) -> Values:
 
 
 def structure_factor(frame: Frame, options: dict[str, Any]) -> Values:
-    """S(q) of the charge n - 1/2, on the wave vectors `q` (units of pi) or on the whole grid in FFT order."""
-    charge, lattice = frame.density - 0.5, frame.model.lattice
+    """S(q) of the charge n - o/2 (o orbitals per site), on the wave vectors `q` (units of pi) or on the whole grid in FFT order."""
+    charge, lattice = frame.density - 0.5 * frame.model.orbitals, frame.model.lattice
     q = options.get("q") or "all"
     if q == "all":
         return {"structure_factor": (observables.structure_factor(charge, lattice), "1")}

@@ -38,6 +38,7 @@ from forcefields.kpm import KernelPolynomial
 from forcefields.kpm.chebyshev import fermi_series, intervals
 from forcefields.kpm.square import OnSquare
 from latticemd import Holstein, Lattice
+from latticemd.models.hamiltonian import Hamiltonian
 
 FLOOR_LIMITS = {"float64": 0.8, "float32": 1.1}  # step / block-traffic floor, from 256 x 256 sites on
 CSR_LIMIT = 4.0  # product with a CSR matrix / step
@@ -65,7 +66,7 @@ def measure_speed(side: int, repeats: int) -> bool:
     model = Holstein(Lattice("square", (side, side)))
     x = np.random.default_rng(0).normal(size=(1, side * side, 1))
     levels, met = model.onsite(x), True
-    bounds = intervals(levels, model.hops())
+    bounds = intervals(Hamiltonian.of(model, x))
     coefficients = [fermi_series(bounds[0], 0.0, 0.1).density[:MOMENTS]]
     for precision in FLOOR_LIMITS:
         kind = getattr(np, precision)
@@ -116,7 +117,7 @@ def measure_errors(side: int) -> bool:
     )
     for name, model, x in states_of(side):
         exact = evaluated(ExactDiagonalisation(), model, x)()
-        bounds = intervals(model.onsite(x), model.hops())
+        bounds = intervals(Hamiltonian.of(model, x))
         moments = max(fermi_series(one, 0.0, model.electronic_temperature).enough(1e-6) for one in bounds)
         for colours in (*COLOURS, side):
             forcefield = KernelPolynomial(colours=colours, tolerance=1e-6)

@@ -1,0 +1,150 @@
+"""Several orbitals per site, hops that follow x, complex numbers: every exact force field answers as dense matrices do."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from latticemd import DensityMatrix, Hops, Lattice, Model, load_plugin
+from latticemd.models.hamiltonian import Hamiltonian
+from latticemd.testing import DenseElectrons, assert_agrees, check_forcefield, check_model
+from latticemd.testing.reference import hamiltonian_matrix
+
+PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
+EXACT = ("ed", "poles")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pseudospin(Model):
+    """Two orbitals that x mixes as a vector of Pauli matrices, with hops that mix them too: H_i = -x.tau."""
+
+    components: ClassVar[int] = 3
+    orbitals: ClassVar[int] = 2
+    hop: ClassVar[np.ndarray] = np.array([[-1.0, 0.3j], [0.2, -0.5]])
+
+    def hops(self) -> Hops:
+        bonds = self.lattice.bonds()
+        return Hops(bonds.i, bonds.j, np.broadcast_to(self.hop, (len(bonds.i), 2, 2)))
+
+    def onsite(self, x):
+        return -np.einsum("rnk,kac->rnac", x, PAULI)
+
+    def electronic_force(self, rho, x, out):
+        out[...] = np.einsum("rnac,kca->rnk", rho.onsite, PAULI).real
+
+    def springs(self):
+        return sparse.identity(3 * self.lattice.sites, format="csr")
+
+    def ordered(self, amplitude):
+        return amplitude * np.outer(self.lattice.staggered, [0.0, 0.0, 1.0])
+
+    def order_field(self, x, density):
+        return x[..., 2] * self.lattice.staggered
+
+    def representation(self, operation):
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Alike(Pseudospin):
+    """The same with orbitals that hop alike."""
+
+    def hops(self) -> Hops:
+        bonds = self.lattice.bonds()
+        return Hops(bonds.i, bonds.j, np.full(len(bonds.i), -1.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Modulated(Model):
+    """One orbital, hops -exp(i phi) (1 - 0.2 (x_i + x_j)) on every bond and levels x_i."""
+
+    components: ClassVar[int] = 1
+    needs_bonds: ClassVar[bool] = True
+    phase: ClassVar[complex] = np.exp(0.4j)
+
+    def hops(self) -> Hops:
+        bonds = self.lattice.bonds()
+        return Hops(bonds.i, bonds.j, np.full(len(bonds.i), -self.phase))
+
+    def amplitudes(self, x):
+        hops = self.hops()
+        return hops.amplitude * (1.0 - 0.2 * (x[:, hops.i, 0] + x[:, hops.j, 0]))
+
+    def onsite(self, x):
+        return x[..., 0].copy()
+
+    def electronic_force(self, rho, x, out):
+        hops = self.hops()
+        pull = 0.4 * (np.conj(rho.bonds) * hops.amplitude).real
+        out[..., 0] = -rho.onsite
+        for r in range(len(x)):
+            np.add.at(out[r, :, 0], hops.i, pull[r])
+            np.add.at(out[r, :, 0], hops.j, pull[r])
+
+    def springs(self):
+        return sparse.identity(self.lattice.sites, format="csr")
+
+    def ordered(self, amplitude):
+        return amplitude * self.lattice.staggered[:, None]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModulatedReal(Modulated):
+    """The same without phases."""
+
+    phase: ClassVar[complex] = 1.0
+
+
+MODELS = [Pseudospin, Alike, Modulated, ModulatedReal]
+
+
+@pytest.mark.parametrize("ensemble", [{"mu": 0.2}, {"filling": 0.3}], ids=str)
+@pytest.mark.parametrize("model", MODELS)
+def test_the_terms_make_a_hamiltonian(model, ensemble):
+    check_model(model(Lattice("square", (4, 3)), **ensemble))
+
+
+@pytest.mark.parametrize("ensemble", [{"mu": 0.2}, {"filling": 0.3}], ids=str)
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("name", EXACT)
+def test_exact_force_fields_serve_every_hamiltonian(name, model, ensemble):
+    made = model(Lattice("square", (4, 3)), **ensemble)
+    forcefield = load_plugin("forcefield", name)
+    check_forcefield(forcefield, made)
+    x = np.random.default_rng(3).normal(size=(2, 12, made.components))
+    assert_agrees(forcefield, DenseElectrons, made, x, rms=1e-9)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_list_of_orbitals_and_pairs_is_the_matrix(model):
+    made = model(Lattice("square", (3, 4)))
+    x = np.random.default_rng(4).normal(size=(2, 12, made.components))
+    whole = Hamiltonian.of(made, x)
+    for r in range(2):
+        one = whole.replica(r)
+        matrix = np.diag(one.levels[0]).astype(complex)
+        np.add.at(matrix, (one.i, one.j), one.amplitude)
+        np.add.at(matrix, (one.j, one.i), np.conj(one.amplitude))
+        np.testing.assert_allclose(matrix, hamiltonian_matrix(made, x[r : r + 1]), atol=1e-15)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_entries_of_a_matrix_go_where_they_belong(model):
+    made = model(Lattice("square", (3, 4)))
+    o, hops, rng = made.orbitals, made.hops(), np.random.default_rng(5)
+    whole = Hamiltonian.of(made, np.zeros((1, 12, made.components)))
+    rho = rng.normal(size=(12 * o, 12 * o)) + 1j * rng.normal(size=(12 * o, 12 * o))
+    rho += rho.conj().T
+    found = whole.density_matrix(np.diag(rho).real[None], rho[whole.i, whole.j][None])
+    assert isinstance(found, DensityMatrix)
+    blocks = rho.reshape(12, o, 12, o)
+    np.testing.assert_array_equal(found.onsite.reshape(12, o, o), blocks[np.arange(12), :, np.arange(12)])
+    np.testing.assert_array_equal(found.density[0], np.diag(rho).real.reshape(12, o).sum(axis=1))
+    bonds = blocks[hops.i, :, hops.j]
+    if model is Alike:  # orbitals that never meet in a hop
+        bonds = bonds * np.eye(2)
+    np.testing.assert_array_equal(found.bonds.reshape(-1, o, o), bonds)
