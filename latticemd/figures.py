@@ -65,7 +65,8 @@ def draw_run(directory: Path) -> list[Path]:
     ======================  ==========================================================================
 
     Reads DIR/trajectory.h5, of its frames only those that are drawn, and DIR/summary.json if there is one. Maps need a
-    square lattice; others get the time series. Raises InputError or OutputError if there is no readable trajectory.
+    square lattice, structure factors a periodic one; others get the time series. Raises InputError or OutputError if there is
+    no readable trajectory.
     """
     import matplotlib
 
@@ -76,7 +77,8 @@ def draw_run(directory: Path) -> list[Path]:
         figures["time_series.png",] = _series_figure
     if len(run.fields):
         figures["order_parameter.png",] = _order_figure
-        figures["structure_factor.png",] = _structure_figure
+        if all(run.lattice.periodic):
+            figures["structure_factor.png",] = _structure_figure
         figures["summary.png", "summary.pdf"] = _summary_figure
     folder = directory / "figures"
     folder.mkdir(exist_ok=True)
@@ -114,8 +116,7 @@ def read_run(directory: Path) -> Run:
         raise InputError(f"{path} does not exist: figures are drawn from the trajectory of a run; give its directory")
     with read_trajectory(path) as trajectory:
         about = trajectory.attributes
-        shape = json.loads(about["lattice"])
-        lattice, model = Lattice(shape["type"], tuple(shape["shape"])), json.loads(about["model"])
+        lattice, model = Lattice.from_dict(json.loads(about["lattice"])), json.loads(about["model"])
         time, fields, label = _read_fields(trajectory, lattice, model.get("symbol", "x"))
         series = _read_series(trajectory)
     title, parameters = _captions(directory, lattice, model.get("name", ""), about)
@@ -253,7 +254,8 @@ def _summary_figure(run: Run) -> Figure:
     beside = max(width - block.width, 0.0) / 2 + 1e-3
     middle = grid[0].subgridspec(1, 3, width_ratios=[beside, block.width, beside])
     _draw_maps(run, page.add_subfigure(middle[1]), block)
-    panels = [*[draw for draw in _panels(run) if draw is not _draw_temperature][:2], _draw_profiles]
+    panels = [draw for draw in _panels(run) if draw is not _draw_temperature]
+    panels = [*panels[:2], _draw_profiles] if all(run.lattice.periodic) else panels[:3]
     axes = page.add_subfigure(grid[1]).subplots(1, len(panels), squeeze=False).ravel()
     for axis, draw in zip(axes, panels, strict=True):
         draw(run, axis)

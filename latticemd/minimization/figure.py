@@ -56,7 +56,7 @@ def read_descent(directory: Path) -> Descent:
         raise InputError(f"{path} does not exist: give the directory of a minimisation")
     state, extra = read_checkpoint(path)
     resolved = yaml.safe_load(extra["input"])
-    lattice = Lattice(resolved["lattice"]["type"], tuple(resolved["lattice"]["shape"]))
+    lattice = Lattice.from_dict(resolved["lattice"])
     verdict = "minimum" if extra["converged"].all() else "not converged"
     parts = [resolved.get("title") or f"{resolved['model']['name'].capitalize()} model",
              f"{lattice.type} lattice {' × '.join(map(str, lattice.shape))}", f"{verdict} after {state.step} steps"]  # fmt: skip
