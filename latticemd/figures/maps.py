@@ -33,7 +33,7 @@ class Map:
     @property
     def note(self) -> str:
         """What of the lattice is shown, if not all."""
-        return "one layer" if len(self.lattice.shape) == 3 else ""
+        return "one layer" if self.lattice.directions == 3 else ""
 
     @cached_property
     def shown(self) -> Array:

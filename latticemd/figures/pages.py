@@ -147,7 +147,7 @@ class _Block:
 
     @classmethod
     def of(cls, run: Run, target: float, wide: float, high: float) -> _Block:
-        if len(run.lattice.shape) == 1:
+        if run.lattice.directions == 1:
             return cls([], 1, 1, min(wide, 9.0), min(high, 4.5))
         frames = chosen_frames(run.time, MAPS)
         aspect = Map(run.lattice).aspect

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latticemd.errors import InputError
 from latticemd.figures.reading import Array, Run
 from latticemd.figures.style import BLACK, BLUE, GREY, ORANGE, draw_replicas, plain_ticks, time_label
 from latticemd.lattice import Lattice
-from latticemd.observables import radial_structure_factor, structure_factor
+from latticemd.observables import radial_structure_factor, require_transform, structure_factor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,7 +90,11 @@ def draw_profiles(run: Run, axis: Axes) -> None:
 
 def has_rings(lattice: Lattice) -> bool:
     """Whether a lattice has a structure factor on a grid of wave vectors, whose rings can be averaged."""
-    return len(lattice.cell.basis) == 1
+    try:
+        require_transform(lattice)
+    except InputError:
+        return False
+    return True
 
 
 PANELS: dict[str, Callable[[Run, Any], None]] = {

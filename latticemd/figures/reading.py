@@ -66,7 +66,7 @@ def _read_fields(trajectory: Trajectory, model: Model) -> tuple[Array, Array, st
     if not known:
         return np.zeros(0), np.zeros((0, model.lattice.sites)), ""
     time = trajectory.times(known[0])
-    if len(model.lattice.shape) == 1:
+    if model.lattice.directions == 1:
         frames = np.unique(np.linspace(0, len(time) - 1, STRIPES).round().astype(int)).tolist()
     else:
         frames = chosen_frames(time, PROFILES)

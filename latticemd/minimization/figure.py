@@ -77,7 +77,7 @@ def _figure(descent: Descent) -> Figure:
     panels: list[Any] = [_draw_energy] if np.isfinite(descent.energy).any() else []
     panels.append(_draw_force)
     if np.isfinite(descent.order_field[0]).all():
-        panels.insert(0, _draw_map if len(descent.lattice.shape) > 1 else _draw_line)
+        panels.insert(0, _draw_map if descent.lattice.directions > 1 else _draw_line)
     made = page(descent.title, "", 4.9 * len(panels) + 0.4, 4.7)
     for axis, draw in zip(made.subplots(1, len(panels), squeeze=False).ravel(), panels, strict=True):
         draw(descent, axis)

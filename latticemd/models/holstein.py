@@ -74,10 +74,11 @@ class Holstein(Model):
         bonds = self.lattice.bonds()
         along = bonds.vector**2 / (bonds.vector**2).sum(axis=1, keepdims=True)
         cos_twice = along[:, 0] - (along[:, 1] if self.lattice.dimensions > 1 else 0.0)
-        hops = Hops(bonds.i, bonds.j, -self.hopping * (1.0 + self.anisotropy * cos_twice))
+        amplitude = -self.hopping * (1.0 + self.anisotropy * cos_twice)
+        hops = Hops(bonds.i, bonds.j, amplitude * bonds.phase if self.lattice.twisted else amplitude)
         if self.next_hopping:
             second = self.lattice.bonds(2)
-            amplitude = np.concatenate([hops.amplitude, np.full(len(second.i), -self.next_hopping)])
+            amplitude = np.concatenate([hops.amplitude, -self.next_hopping * second.phase])
             hops = Hops(np.concatenate([hops.i, second.i]), np.concatenate([hops.j, second.j]), amplitude)
         if self.vacancies:
             kept = ~(self._vacant[hops.i] | self._vacant[hops.j])
@@ -170,4 +171,4 @@ class Holstein(Model):
     @property
     def _same_everywhere(self) -> bool:
         """Whether neighbours lie alike around every site, so that rows of the lattice can be summed along."""
-        return not self.vacancies
+        return not self.vacancies and all(self.lattice.periodic)
