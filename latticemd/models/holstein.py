@@ -99,7 +99,7 @@ class Holstein(Model):
 
     def electron_constant(self, x: Array) -> Array:
         """+g/2 sum_i Q_i, from the 1/2 in n_i - 1/2."""
-        felt = x[:, ~self._vacant] if self.vacancies else x
+        felt = np.where(self._vacant[:, None], 0.0, x) if self.vacancies else x
         return 0.5 * self.coupling * felt.sum(axis=(1, 2))
 
     def electronic_force(self, rho: DensityMatrix, x: Array, out: Array) -> None:
