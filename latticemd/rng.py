@@ -22,3 +22,5 @@ class Stream(enum.IntEnum):
     VELOCITY_RESCALING = 5
     CHECKS = 6
     PROBING = 7
+    DISORDER = 8
+    VACANCIES = 9
