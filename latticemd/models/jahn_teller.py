@@ -64,7 +64,7 @@ class JahnTeller(Model):
     components: ClassVar[int] = 2
     orbitals: ClassVar[int] = 2
     symbol: ClassVar[str] = "Q"
-    order_symbol: ClassVar[str] = r"Q^x_i\,(-1)^{x+y}"
+    order_symbol: ClassVar[str] = r"Q^x_i\,(-1)^i"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,7 +72,7 @@ class JahnTeller(Model):
         if np.any(along.sum(axis=1) - along.max(axis=1) > 1e-9):
             raise InputError(
                 f"model jahn_teller needs bonds along x, y and z, as e_g orbitals have them; "
-                f"those of a {self.lattice.type} lattice have other directions: use square or cubic"
+                f"those of a {self.lattice.type} lattice have other directions: use chain, square or cubic"
             )
 
     def hops(self) -> Hops:
@@ -82,7 +82,7 @@ class JahnTeller(Model):
         axis[:, : self.lattice.dimensions] = bonds.vector / np.linalg.norm(bonds.vector, axis=1, keepdims=True)
         # The value of each orbital in the direction of the bond; together a unit vector.
         pointing = 0.5 * np.sqrt(3.0) * np.einsum("bx,axy,by->ba", axis, SHAPES, axis)
-        return Hops(bonds.i, bonds.j, -self.hopping * np.einsum("ba,bc->bac", pointing, pointing))
+        return Hops(bonds.i, bonds.j, -self.hopping * np.einsum("b,ba,bc->bac", bonds.phase, pointing, pointing))
 
     def onsite(self, x: Array) -> Array:
         """-lam (Qx tau_x + Qz tau_z)."""
@@ -102,10 +102,8 @@ class JahnTeller(Model):
     def _springs(self) -> Any:
         from scipy import sparse
 
-        bonds, sites = self.lattice.bonds(), self.lattice.sites
-        half = sparse.coo_array((np.full(len(bonds.i), self.intersite), (bonds.i, bonds.j)), shape=(sites, sites))
-        each = sparse.eye_array(self.components)
-        return sparse.kron(self.stiffness * sparse.eye_array(sites) + half + half.T, each, format="csr")
+        sites = self.stiffness * sparse.eye_array(self.lattice.sites) + self.intersite * self.lattice.adjacency()
+        return sparse.kron(sites, sparse.eye_array(self.components), format="csr")
 
     def inertia(self) -> float:
         """The mass m."""

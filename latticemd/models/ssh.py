@@ -67,7 +67,7 @@ class SSH(Model):
 
     needs_bonds: ClassVar[bool] = True
     symbol: ClassVar[str] = "u"
-    order_symbol: ClassVar[str] = r"u_i\,(-1)^{x+y}"
+    order_symbol: ClassVar[str] = r"u_i\,(-1)^i"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,11 +87,12 @@ class SSH(Model):
     def hops(self) -> Hops:
         """-t on every nearest-neighbour bond."""
         bonds = self.lattice.bonds()
-        return Hops(bonds.i, bonds.j, np.full(len(bonds.i), -self.hopping))
+        return Hops(bonds.i, bonds.j, -self.hopping * bonds.phase)
 
     def amplitudes(self, x: Array) -> Array:
         """-(t - alpha s) on every bond, (R, B)."""
-        return np.stack([self.coupling * (stretches(self.lattice) @ one.ravel()) - self.hopping for one in x])
+        stretch = np.stack([stretches(self.lattice) @ one.ravel() for one in x])
+        return (self.coupling * stretch - self.hopping) * self.lattice.bonds().phase
 
     def onsite(self, x: Array) -> Array:
         """Zero: levels do not depend on where sites are."""
@@ -101,8 +102,8 @@ class SSH(Model):
         """-2 alpha Re <c+_i c_j> along each bond on its end j, and the opposite on i."""
         assert rho.bonds is not None
         back = stretches(self.lattice).T
-        for r, between in enumerate(rho.bonds):
-            out[r] = (back @ (-2.0 * self.coupling * between.real)).reshape(out[r].shape)
+        for r, between in enumerate((rho.bonds.conj() * self.lattice.bonds().phase).real):
+            out[r] = (back @ (-2.0 * self.coupling * between)).reshape(out[r].shape)
 
     def springs(self) -> Any:
         """k + K along bonds + K' along lines to second neighbours."""
