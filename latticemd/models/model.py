@@ -51,7 +51,6 @@ class Model(ABC):
         None, doc="electrons per orbital (canonical); excludes mu", gt=0, lt=1, rampable=True
     )
 
-    components: ClassVar[int]  # D, classical variables per site
     orbitals: ClassVar[int] = 1  # o
     motion: ClassVar[Motion] = Motion.DISPLACEMENT
     needs_bonds: ClassVar[bool] = False  # whether hops follow x, so that forces need rho between sites
@@ -63,6 +62,11 @@ class Model(ABC):
             raise InputError("give either mu (grand canonical) or filling (canonical), not both")
         if self.mu is None and self.filling is None:
             object.__setattr__(self, "mu", 0.0)
+
+    @property
+    @abstractmethod
+    def components(self) -> int:
+        """D, classical variables per site: a number in the class, or a property where the lattice decides."""
 
     # electrons
 
