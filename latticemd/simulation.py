@@ -97,7 +97,7 @@ class Simulation:
         simulation.state.x
 
     Steps cost one force evaluation for most integrators; everything else is a few sweeps over memory. Raises InputError when
-    the integrator is for another kind of motion than that of the model.
+    the integrator is for another kind of motion than that of the model, or needs energies that the force field lacks.
     """
 
     def __init__(
@@ -112,6 +112,11 @@ class Simulation:
             raise InputError(
                 f"integrator {type(integrator).__name__} moves a {integrator.motion.value}, "
                 f"the variable of {type(system.model).__name__} is a {system.model.motion.value}"
+            )
+        if integrator.needs_energy and not system.capabilities.energy:
+            raise InputError(
+                f"integrator {type(integrator).__name__} compares free energies, and force field "
+                f"{type(system.forcefield).__name__} gives none; use one that does, such as ed"
             )
         self.system = system
         self.integrator = integrator

@@ -37,6 +37,7 @@ class Integrator(ABC):
 
     motion: ClassVar[Motion] = Motion.DISPLACEMENT  # of the models it is for
     momenta: ClassVar[bool] = True  # whether p moves, so that kinetic energy means something
+    needs_energy: ClassVar[bool] = False  # whether free energies decide about its moves
     forces_current: ClassVar[bool] = True  # whether state.f belongs to state.x after a step
     positive: ClassVar[tuple[str, ...]] = ()  # settings that must not be zero, beside dt
 
