@@ -11,6 +11,7 @@ from conftest import forces_and_energy, simulation
 from scipy import stats
 
 from forcefields.ed import ExactDiagonalisation
+from forcefields.poles import PoleExpansion
 from latticemd import Holstein, Lattice, Ramp, Simulation, State, System
 from latticemd.config import load_input
 from latticemd.errors import InputError
@@ -18,12 +19,14 @@ from latticemd.forcefield import Capabilities, Electrons
 from latticemd.integrators.kinetic import KineticMonteCarlo
 from latticemd.minimization import Fire, minimize
 from latticemd.models.falicov_kimball import FalicovKimball
+from latticemd.models.hamiltonian import Hops
 from latticemd.runner import run
 from latticemd.timestep import suggest_dt
 from latticemd.verify import verify
 
 KT = 0.2
 RATES = ["metropolis", "glauber"]
+EVENTS = ["attempts", "exchanges"]
 
 INPUT = """\
 lattice:    {type: square, shape: [4, 4]}
@@ -41,6 +44,7 @@ class Remembered:
 
     exact: ExactDiagonalisation = field(default_factory=ExactDiagonalisation)
     seen: dict = field(default_factory=dict)
+    rises: dict = field(default_factory=dict)
 
     def capabilities(self, model, replicas) -> Capabilities:
         return self.exact.capabilities(model, replicas)
@@ -56,6 +60,21 @@ class Remembered:
                 self.exact.evaluate(model, x[r : r + 1], step, self.seen[key])
             for name in ("force", "energy", "density", "mu"):
                 getattr(out, name)[r] = getattr(self.seen[key], name)[0]
+
+    def exchange_energies(self, model, x):
+        bonds = model.lattice.bonds()
+        rise = np.empty((len(x), len(bonds.i)))
+        for r, one in enumerate(x):
+            if (key := one.tobytes()) in self.rises:
+                rise[r] = self.rises[key]
+                continue
+            images = np.repeat(one[None], len(bonds.i) + 1, axis=0)
+            for n, (i, j) in enumerate(zip(bonds.i, bonds.j, strict=True)):
+                images[n, [i, j]] = images[n, [j, i]]
+            out = Electrons.empty(len(images), model)
+            self.evaluate(model, images, 0, out)
+            rise[r] = self.rises[key] = out.energy[:-1] - out.energy[-1]
+        return rise
 
     def close(self) -> None:
         self.exact.close()
@@ -146,7 +165,7 @@ def test_rates_have_their_limits():
         assert integrator.acceptance(np.array([-1e300, 1e300]), 1e-300).tolist() == [1.0, 0.0]
 
 
-def sampled(rates, replicas, steps, dt):
+def sampled(rates, events, replicas, steps, dt):
     """Shares of the 126 arrangements on 3 x 3 sites over a run, (C,), and the exact ones."""
     model = model_of(3, 3, repulsion=0.3)
     x, number = all_arrangements(model)
@@ -159,6 +178,7 @@ def sampled(rates, replicas, steps, dt):
         temperature=KT,
         forcefield=Remembered(),
         rates=rates,
+        events=events,
         seed=2,
     )
     motion.run(20)
@@ -171,24 +191,128 @@ def sampled(rates, replicas, steps, dt):
     return counts, weight / weight.sum()
 
 
-@pytest.mark.parametrize("rates", RATES)
-def test_arrangements_occur_as_often_as_boltzmann_says(rates):
-    """Frames are 5 tau apart, so nearly independent; chi^2 of 125 degrees of freedom."""
-    counts, expected = sampled(rates, replicas=40, steps=40, dt=5.0)
+@pytest.mark.parametrize(("rates", "events"), [("metropolis", "attempts"), ("glauber", "exchanges")])
+def test_arrangements_occur_as_often_as_boltzmann_says(rates, events):
+    """Frames are 4 tau apart, so nearly independent; chi^2 of 125 degrees of freedom."""
+    counts, expected = sampled(rates, events, replicas=40, steps=25, dt=4.0)
     assert stats.chisquare(counts, expected * counts.sum()).pvalue > 1e-4
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("events", EVENTS)
 @pytest.mark.parametrize("rates", RATES)
-def test_arrangements_occur_as_often_as_boltzmann_says_in_a_long_run(rates):
-    counts, expected = sampled(rates, replicas=100, steps=500, dt=10.0)
+def test_arrangements_occur_as_often_as_boltzmann_says_in_a_long_run(rates, events):
+    counts, expected = sampled(rates, events, replicas=100, steps=500, dt=10.0)
     assert stats.chisquare(counts, expected * counts.sum()).pvalue > 1e-4
     assert np.abs(counts / counts.sum() / expected - 1.0).max() < 0.15
 
 
-def test_particles_are_conserved_and_heat_closes_the_balance():
+@pytest.mark.parametrize("events", EVENTS)
+def test_first_exchanges_happen_at_their_rates(events):
+    """After a short time dt an arrangement is still there with probability exp(-W dt), W the sum of the rates of its exchanges;
+
+    the arrangements one exchange away share what is gone, in leading order as their rates do.
+    """
+    model, dt, replicas = model_of(4, 3, repulsion=0.3), 0.02, 4000
+    start = arrangement(model)
+    forcefield = Remembered()
+    rise = System(model, forcefield).exchange_energies(start, 0)[0]
+    bonds = model.lattice.bonds()
+    unlike = start[0, bonds.i, 0] != start[0, bonds.j, 0]
+    rates = np.where(unlike, KineticMonteCarlo(dt=dt).acceptance(rise, KT), 0.0)
+    x = np.broadcast_to(start, (replicas, 12, 1))
+    motion = simulation(
+        model,
+        "kinetic_monte_carlo",
+        x,
+        dt=dt,
+        temperature=KT,
+        forcefield=forcefield,
+        events=events,
+        seed=4,
+    )
+    motion.run(1)
+    images = np.repeat(start, len(bonds.i), axis=0)
+    for n, (i, j) in enumerate(zip(bonds.i, bonds.j, strict=True)):
+        images[n, [i, j]] = images[n, [j, i]]
+    found = np.array([(motion.state.x == image).all(axis=(1, 2)).sum() for image in images[unlike]])
+    stayed = (motion.state.x == start).all(axis=(1, 2)).sum()
+    probability = np.exp(-rates.sum() * dt)
+    assert abs(stayed - replicas * probability) < 4 * np.sqrt(replicas * probability * (1 - probability))
+    expected = replicas * (1 - probability) * rates[unlike] / rates.sum()
+    assert (np.abs(found - expected) < 4 * np.sqrt(expected) + 0.2 * expected).all()
+    assert found.sum() > 300
+
+
+@pytest.mark.parametrize("mu", [0.0, 0.4])
+def test_poles_know_the_energies_of_all_exchanges(mu):
+    """Against the difference of two exact solutions, for all bonds of two replicas."""
+    model = model_of(5, 4, repulsion=0.3, mu=mu)
+    x, bonds = arrangement(model, replicas=2), model.lattice.bonds()
+    rise = System(model, PoleExpansion(), 2).exchange_energies(x, 0)
+    _, before = forces_and_energy(model, x)
+    for n, (i, j) in enumerate(zip(bonds.i, bonds.j, strict=True)):
+        image = x.copy()
+        image[:, [i, j]] = image[:, [j, i]]
+        np.testing.assert_allclose(rise[:, n], forces_and_energy(model, image)[1] - before, atol=1e-10)
+    like = x[:, bonds.i, 0] == x[:, bonds.j, 0]
+    np.testing.assert_array_equal(rise[like], 0.0)
+
+
+@dataclass(frozen=True)
+class Threaded(FalicovKimball):
+    """Hops along y carry the phase of a magnetic field with a quarter of a flux quantum in each plaquette."""
+
+    def hops(self) -> Hops:
+        bonds = self.lattice.bonds()
+        along_y = np.abs(bonds.vector[:, 1]) > 0.5
+        phase = np.where(along_y, 0.5 * np.pi * self.lattice.cells[bonds.i, 0], 0.0)
+        return Hops(bonds.i, bonds.j, -self.hopping * np.exp(1j * phase))
+
+
+def test_poles_know_the_energies_of_exchanges_in_a_magnetic_field():
+    model = Threaded(Lattice("square", (4, 4)), electronic_temperature=KT)
+    x, bonds = arrangement(model), model.lattice.bonds()
+    rise = System(model, PoleExpansion()).exchange_energies(x, 0)
+    _, before = forces_and_energy(model, x)
+    for n in range(0, 32, 3):
+        image = x.copy()
+        image[:, [bonds.i[n], bonds.j[n]]] = image[:, [bonds.j[n], bonds.i[n]]]
+        np.testing.assert_allclose(rise[:, n], forces_and_energy(model, image)[1] - before, atol=1e-10)
+
+
+def test_exchanges_go_the_same_way_alone_in_a_batch_and_after_a_restart():
+    model = model_of(6, 4)
+
+    def moved(x, steps, state=None, **more):
+        settings = {"dt": 0.5, "temperature": KT, "events": "exchanges", "seed": 1, **more}
+        motion = simulation(model, "kinetic_monte_carlo", x, forcefield=PoleExpansion(), **settings)
+        if state is not None:
+            motion = Simulation(motion.system, motion.integrator, state)
+        motion.run(steps)
+        return motion.state
+
+    x = arrangement(model, replicas=3)
+    batch = moved(x, 6)
+    assert np.abs(batch.x - x).sum() > 20
+    alone = moved(x[1:2], 6, first_replica=1)
+    assert alone.x.tobytes() == batch.x[1:2].tobytes()
+    assert alone.thermostat["heat"].tobytes() == batch.thermostat["heat"][1:2].tobytes()
+    assert moved(x, 6, moved(x, 2).copy()).digest() == batch.digest()
+
+
+@pytest.mark.parametrize("events", EVENTS)
+def test_particles_are_conserved_and_heat_closes_the_balance(events):
     model = model_of(6, 4, repulsion=0.2)
-    motion = simulation(model, "kinetic_monte_carlo", arrangement(model, replicas=3), dt=2.0, temperature=KT)
+    motion = simulation(
+        model,
+        "kinetic_monte_carlo",
+        arrangement(model, replicas=3),
+        dt=2.0,
+        temperature=KT,
+        forcefield=PoleExpansion(),
+        events=events,
+    )
     start, moved = motion.frame().conserved_energy.copy(), 0
     for step in range(1, 6):
         before = motion.state.x.copy()
@@ -196,14 +320,18 @@ def test_particles_are_conserved_and_heat_closes_the_balance():
         moved += int(np.abs(motion.state.x - before).sum())
         assert set(np.unique(motion.state.x)) == {0.0, 1.0}
         np.testing.assert_array_equal(motion.state.x.sum(axis=(1, 2)), 12)
-        np.testing.assert_allclose(motion.frame().conserved_energy, start, atol=1e-12)
+        np.testing.assert_allclose(motion.frame().conserved_energy, start, atol=1e-11)
     assert moved > 50
     assert np.abs(motion.state.thermostat["heat"]).min() > 0.1
 
 
-def test_without_temperature_every_exchange_goes_downhill():
+@pytest.mark.parametrize("events", EVENTS)
+def test_without_temperature_every_exchange_goes_downhill(events):
     model = model_of(6, 4)
-    motion = simulation(model, "kinetic_monte_carlo", arrangement(model, replicas=2), dt=0.2, temperature=0.0)
+    x = arrangement(model, replicas=2)
+    motion = simulation(
+        model, "kinetic_monte_carlo", x, dt=0.2, temperature=0.0, forcefield=PoleExpansion(), events=events
+    )
     energies = []
     for step in range(30):
         motion.run(step)
@@ -255,7 +383,16 @@ def test_what_cannot_serve_is_refused():
     model = model_of(4, 4)
     with pytest.raises(InputError, match="KineticMonteCarlo compares free energies, and force field Silent gives none"):
         simulation(model, "kinetic_monte_carlo", arrangement(model), dt=1.0, forcefield=Silent())
-    with pytest.raises(InputError, match="moves a occupation, the variable of Holstein is a displacement"):
+    with pytest.raises(
+        InputError, match="ExactDiagonalisation knows no energies of exchanges; evaluate attempts instead"
+    ):
+        simulation(model, "kinetic_monte_carlo", arrangement(model), dt=1.0, events="exchanges")
+    canonical = model_of(4, 4, filling=0.5)
+    with pytest.raises(InputError, match="energies of exchanges need a fixed mu and one orbital per site"):
+        simulation(
+            canonical, "kinetic_monte_carlo", arrangement(model), dt=1.0, events="exchanges", forcefield=PoleExpansion()
+        )
+    with pytest.raises(InputError, match="moves occupations, but the variables of Holstein are displacements"):
         simulation(Holstein(model.lattice), "kinetic_monte_carlo", np.zeros((1, 16, 1)), dt=1.0)
     with pytest.raises(
         InputError, match="minimisation is for displacements, but the variables of FalicovKimball are occupations"

@@ -89,6 +89,18 @@ class FalicovKimball(Model):
         """Electronic force - V sum_{j nn i} (n^f_j - 1/2)."""
         kernels_for(x).neighbour_sum(self.lattice.stencil(), x - 0.5, electronic, 0.0, -self.repulsion, out)
 
+    def exchange_energies(self, x: Array) -> Array:
+        """What exchanging the heavy particles of the two sites of each bond would add to V, (R, N, 1) -> (R, B) [energy].
+
+        An exchange swaps the levels of the two sites, which is all that the electrons notice.
+        """
+        bonds = self.lattice.bonds()
+        field = np.zeros_like(x)  # -dV/dn^f
+        self.total_force(x, field.copy(), field)
+        moved = x[:, bonds.j, 0] - x[:, bonds.i, 0]
+        energy: Array = moved * (field[:, bonds.j, 0] - field[:, bonds.i, 0]) - self.repulsion * moved**2
+        return energy
+
     def harmonic_stiffness(self) -> float:
         """Zero: nothing binds an occupation to its site."""
         return 0.0
