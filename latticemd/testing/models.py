@@ -15,7 +15,7 @@ import numpy as np
 from latticemd.forcefield import Array, Electrons
 from latticemd.measurements.forces import gradient_error, internal_symmetry_error, relative, symmetry_error
 from latticemd.models.hamiltonian import DensityMatrix
-from latticemd.models.model import Model
+from latticemd.models.model import Model, Motion
 from latticemd.testing.outcome import Skipped, require, require_within, run_all
 from latticemd.testing.probes import positions, ramped
 from latticemd.testing.reference import DenseElectrons
@@ -178,6 +178,8 @@ def assert_ordered_pattern(model: Model, x: Array | None = None) -> Skipped:
         return "the lattice frustrates the pattern"
     turned = pattern * (1.0 - 2.0 * np.eye(len(pattern)))[:, :, None]
     x = np.concatenate([np.zeros_like(turned[:1]), pattern[None], turned])
+    if model.motion is Motion.OCCUPATION:  # whose pattern says which sites are more than half full
+        x = 0.5 * (1.0 + x)
     density = _solved(model, x).density
     if abs(density[0].mean() - 0.5 * model.orbitals) > 1e-6:
         return f"there are {density[0].mean():.3g} electrons per site, not 1/2 per orbital, so another pattern may order more"
