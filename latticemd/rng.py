@@ -22,3 +22,4 @@ class Stream(enum.IntEnum):
     VELOCITY_RESCALING = 5
     CHECKS = 6
     PROBING = 7
+    MEAN_FIELD = 8
