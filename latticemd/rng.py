@@ -22,4 +22,6 @@ class Stream(enum.IntEnum):
     VELOCITY_RESCALING = 5
     CHECKS = 6
     PROBING = 7
-    MEAN_FIELD = 8
+    DISORDER = 8
+    VACANCIES = 9
+    MEAN_FIELD = 16

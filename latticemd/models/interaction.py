@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from latticemd.lattice import Lattice
 from latticemd.models.hamiltonian import DensityMatrix, Hops
 from latticemd.models.model import Model
 
@@ -58,7 +59,14 @@ class Interacting(Model, ABC):
         return {}
 
 
-def hartree_fock(rho: DensityMatrix, hops: Hops, within: float, between: Array) -> Fields:
+def on_neighbours(energy: float, hops: Hops, lattice: Lattice) -> Array:
+    """The energy on hops between nearest neighbours and zero on all others, (B,)."""
+    bonds = lattice.bonds()
+    pairs, near = (np.minimum(b.i, b.j) * lattice.sites + np.maximum(b.i, b.j) for b in (hops, bonds))
+    return np.where(np.isin(pairs, near), energy, 0.0)
+
+
+def hartree_fock(rho: DensityMatrix, hops: Hops, within: float | Array, between: Array) -> Fields:
     """Sigma and Phi of U sum_i (n_i,up - 1/2)(n_i,down - 1/2) + sum_b V_b (n_i - o/2)(n_j - o/2) over hops b = (i, j).
 
     With the excess e_i = Tr rho_i - o/2 and rho_ij the block of a hop,
@@ -67,7 +75,8 @@ def hartree_fock(rho: DensityMatrix, hops: Hops, within: float, between: Array) 
         Sigma_i = U ((Tr rho_i - 1/2) 1 - rho_i) + sum_j V_ij e_j            Hartree, and the spin flips of U
         Sigma_b = -V_b rho_ij                                                Fock: exchange widens the band
 
-    `within` is U [energy], without meaning for one orbital; `between` is V_b (B,) [energy]. Cost: O(R (N + B) o^2).
+    `within` is U [energy], one number or one for each site, without meaning for one orbital; `between` is V_b (B,) [energy].
+    Cost: O(R (N + B) o^2).
     """
     o = 1 if rho.onsite.ndim == 2 else rho.onsite.shape[2]
     assert rho.bonds is not None, "exchange between sites needs the density matrix of bonds"
@@ -82,8 +91,9 @@ def hartree_fock(rho: DensityMatrix, hops: Hops, within: float, between: Array) 
     if o == 1:
         return Fields(hartree, -weight * rho.bonds, energy)
     unit, double = np.eye(o), _determinant(rho.onsite)
-    onsite = (hartree + within * (rho.density - 0.5))[..., None, None] * unit - within * rho.onsite
-    energy += within * (double - 0.5 * rho.density + 0.25).sum(axis=1)
+    own = np.broadcast_to(within, excess.shape)[..., None, None]
+    onsite = (hartree[..., None, None] + own * (rho.density - 0.5)[..., None, None]) * unit - own * rho.onsite
+    energy += (within * (double - 0.5 * rho.density + 0.25)).sum(axis=1)
     return Fields(onsite, -weight * rho.bonds, energy)
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from latticemd.models.hamiltonian import DensityMatrix
 from latticemd.models.holstein import Holstein
-from latticemd.models.interaction import Fields, Interacting, hartree_fock
+from latticemd.models.interaction import Fields, Interacting, hartree_fock, on_neighbours
 from latticemd.parameters import parameter
 
 
@@ -26,9 +24,9 @@ class TVHolstein(Holstein, Interacting):
     V       repulsion        energy               1
     ======  ===============  ===================  =======
 
-    and those of `Holstein`. V > 0 drives the same charge order as g does, and its exchange widens the band: t + V <c+_j c_i>
-    in place of t. With the symmetric form mu = 0 is half filling on bipartite lattices, and the particle-hole map holds.
-    For electrons with a spin take `HubbardHolstein`.
+    and those of `Holstein`; nothing repels a vacancy. V > 0 drives the same charge order as g does, and its exchange widens
+    the band: t + V <c+_j c_i> in place of t. With the symmetric form mu = 0 is half filling on bipartite lattices, and the
+    particle-hole map holds. For electrons with a spin take `HubbardHolstein`.
 
     Needs the force field `mean_field`; H_el without it, in `hops` and `onsite`, is that of one electron alone.
 
@@ -42,4 +40,8 @@ class TVHolstein(Holstein, Interacting):
     def mean_fields(self, rho: DensityMatrix) -> Fields:
         """Hartree V sum_j (n_j - 1/2) on sites, Fock -V rho_ij on bonds."""
         hops = self.hops()
-        return hartree_fock(rho, hops, 0.0, np.full(len(hops.i), self.repulsion))
+        return hartree_fock(rho, hops, 0.0, on_neighbours(self.repulsion, hops, self.lattice))
+
+    def _reach(self) -> float:
+        # V/2 by the charge of each neighbour and V/2 by exchange with it.
+        return super()._reach() + self.lattice.neighbours().shape[1] * abs(self.repulsion)
