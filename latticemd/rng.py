@@ -25,3 +25,4 @@ class Stream(enum.IntEnum):
     DISORDER = 8
     VACANCIES = 9
     KINETIC_MONTE_CARLO = 10
+    MEAN_FIELD = 16
