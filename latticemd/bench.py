@@ -15,7 +15,6 @@ from latticemd.build import build_first_replica, build_model
 from latticemd.config import RunInput
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Electrons, ForceField
-from latticemd.lattice import Lattice
 from latticemd.models.model import Model
 from latticemd.plugins import load_plugin, plugin_names
 
@@ -74,7 +73,7 @@ class Sample:
         lattice = self.model.lattice
         shape = tuple(min(n, most) for n, most in zip(lattice.shape, largest, strict=True))
         inside = (lattice.cells < np.array(shape)).all(axis=1)
-        model = dataclasses.replace(self.model, lattice=Lattice(lattice.type, shape))
+        model = dataclasses.replace(self.model, lattice=lattice.resized(shape))
         return Sample(model, np.ascontiguousarray(self.x[:, inside]))
 
 
@@ -125,8 +124,8 @@ def _comparable(whole: Sample) -> Sample:
     lattice = whole.model.lattice
     if whole.sites <= REFERENCE_SITES:
         return whole
-    extent = (REFERENCE_SITES / len(lattice.cell.basis)) ** (1.0 / lattice.dimensions)
-    return whole.corner((int(extent) // 2 * 2,) * lattice.dimensions)
+    extent = (REFERENCE_SITES / len(lattice.cell.basis)) ** (1.0 / lattice.directions)
+    return whole.corner((int(extent) // 2 * 2,) * lattice.directions)
 
 
 def _measured(

@@ -22,4 +22,6 @@ class Stream(enum.IntEnum):
     VELOCITY_RESCALING = 5
     CHECKS = 6
     PROBING = 7
-    KINETIC_MONTE_CARLO = 9
+    DISORDER = 8
+    VACANCIES = 9
+    KINETIC_MONTE_CARLO = 11

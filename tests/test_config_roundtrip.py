@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from latticemd import State
 from latticemd.config import RunInput, load_input
 from latticemd.config.components import DynamicsInput
-from latticemd.lattice import UNIT_CELLS
+from latticemd.lattice import UNIT_CELLS, Lattice
 from latticemd.models.model import Motion
 from latticemd.output.checkpoint import write_checkpoint
 from latticemd.parameters import Bounds, parameters_of
@@ -189,8 +189,9 @@ def starts(draw: st.DrawFn, folder: Path) -> dict[str, Any]:
 
 
 @st.composite
-def observables(draw: st.DrawFn, directions: int) -> list[dict[str, Any]]:
-    names = ["energy", "temperature", "order_parameter", "wall_fraction", "structure_factor", "correlation"]
+def observables(draw: st.DrawFn, dimensions: int, transform: bool) -> list[dict[str, Any]]:
+    names = ["energy", "temperature", "order_parameter", "wall_fraction", "structure_factor"]
+    names += ["correlation"] if transform else []
     blocks = []
     for name in draw(st.lists(st.sampled_from(names), unique=True)):
         block: dict[str, Any] = {"name": name}
@@ -200,20 +201,35 @@ def observables(draw: st.DrawFn, directions: int) -> list[dict[str, Any]]:
         if draw(st.booleans()):
             window = sorted(draw(st.lists(st.integers(0, LAST_STEP), min_size=2, max_size=2)))
             block |= dict(zip(("after", "before"), window, strict=True))
-        if name == "structure_factor" and draw(st.booleans()):
-            wave = st.lists(reals(), min_size=directions, max_size=directions)
-            block["q"] = draw(st.one_of(st.just("all"), st.lists(wave, min_size=1, max_size=3)))
+        if name == "structure_factor" and (not transform or draw(st.booleans())):
+            wave = st.lists(reals(), min_size=dimensions, max_size=dimensions)
+            chosen = st.lists(wave, min_size=1, max_size=3)
+            block["q"] = draw(st.one_of(st.just("all"), chosen) if transform else chosen)
         blocks.append(block)
     return blocks
 
 
 @st.composite
+def lattices(draw: st.DrawFn) -> dict[str, Any]:
+    kind = draw(st.sampled_from([*sorted(UNIT_CELLS), "custom"]))
+    directions = 2 if kind == "custom" else len(UNIT_CELLS[kind].vectors)
+    one = st.one_of(st.sampled_from(["periodic", "open", "antiperiodic"]), st.floats(-5, 5))
+    extents = st.lists(st.integers(4, 10**6), min_size=directions, max_size=directions)
+    optional = {"boundary": st.one_of(one, st.lists(one, min_size=directions, max_size=directions))}
+    required = {"type": st.just(kind), "shape": extents}
+    if kind == "custom":
+        required["vectors"] = st.just([[1.0, 0.0], [0.5, 0.866]])
+        optional["basis"] = st.just([[0.0, 0.0], [0.3333, 0.3333]])
+    return draw(st.fixed_dictionaries(required, optional=optional))
+
+
+@st.composite
 def inputs(draw: st.DrawFn, folder: Path) -> dict[str, Any]:
     """A valid input as a user could write it."""
-    kind = draw(st.sampled_from(sorted(UNIT_CELLS)))
+    block = draw(lattices())
     model = draw(st.sampled_from(plugin_names("model")))
-    directions = len(UNIT_CELLS[kind].vectors)
-    extent = st.integers(UNIT_CELLS[kind].smallest, 10**6)
+    lattice = Lattice.from_dict(block)
+    transform = all(lattice.periodic) and len(lattice.cell.basis) == 1
     fields = st.lists(st.sampled_from(["displacement", "momentum", "force", "density"]), min_size=1, unique=True)
     output = {
         "directory": texts,
@@ -227,9 +243,7 @@ def inputs(draw: st.DrawFn, folder: Path) -> dict[str, Any]:
     return draw(
         st.fixed_dictionaries(
             {
-                "lattice": st.fixed_dictionaries(
-                    {"type": st.just(kind), "shape": st.lists(extent, min_size=directions, max_size=directions)}
-                ),
+                "lattice": st.just(block),
                 "model": models(model),
                 "dynamics": dynamics(load_plugin("model", model).motion),
             },
@@ -238,7 +252,7 @@ def inputs(draw: st.DrawFn, folder: Path) -> dict[str, Any]:
                 "forcefield": forcefields(),
                 "initial": starts(folder),
                 "output": st.fixed_dictionaries({}, optional=output),
-                "observables": observables(directions),
+                "observables": observables(lattice.dimensions, transform),
                 "replicas": st.one_of(
                     replicas, st.fixed_dictionaries({}, optional={"count": replicas, "first": first})
                 ),
