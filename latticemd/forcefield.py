@@ -3,7 +3,8 @@
 Force fields are frozen dataclasses whose `parameter` fields are the keys of `forcefield:`; packages offer them under the
 entry-point group `latticemd.forcefields`. They return the ELECTRONIC part only: elastic terms are exact and added by the
 model. One with a choice of accuracy may have a class attribute `ladder`, a tuple of settings from coarse to fine, which
-`latticemd bench` compares; one that only chooses among others has an empty one.
+`latticemd bench` compares; one that only chooses among others has an empty one. One that knows the free energies of all
+exchanges of two neighbours at once may have a method `exchange_energies(model, x)` -> (R, B), as `poles` does.
 """
 
 from __future__ import annotations

@@ -78,6 +78,25 @@ class System:
         """Write the free energy at state.x to state.potential, from the electrons of the last `update_forces`."""
         np.add(self.electrons.energy, self.model_at(step).classical_energy(state.x), out=state.potential)
 
+    def exchange_energies(self, x: Array, step: int) -> Array:
+        """What exchanging x (R, N, 1) between the two sites of each hop would add to the free energy, (R, B) [energy].
+
+        Raises InputError where the force field or the model cannot tell without evaluating each exchange.
+        """
+        model = self.model_at(step)
+        for part in (self.forcefield, model):
+            if not hasattr(part, "exchange_energies"):
+                raise InputError(f"{type(part).__name__} knows no energies of exchanges; evaluate attempts instead")
+        started = time.perf_counter()
+        try:
+            electronic = self.forcefield.exchange_energies(model, x)  # type: ignore[attr-defined]
+        except ArithmeticError as error:
+            raise Diverged(f"at step {step}: the force field failed: {error}") from error
+        self.force_seconds += time.perf_counter() - started
+        self.force_calls += 1
+        total: Array = electronic + model.exchange_energies(x)  # type: ignore[attr-defined]
+        return total
+
     def _solve(self, model: Model, state: State, step: int) -> None:
         """Evaluate the force field, from what the state remembers where it has something to remember."""
         forcefield = self.forcefield

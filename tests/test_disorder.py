@@ -114,7 +114,7 @@ def test_orbits_of_symmetry_are_lost_with_disorder():
 def test_open_ends_have_fewer_neighbours_in_every_term():
     model = Holstein(Lattice("square", (4, 3), "open"), coupling=0.0)
     x = random_positions(model, seed=4)
-    forces, energy = forces_and_energy(model, x)
+    forces, _ = forces_and_energy(model, x)
     q = x[0, :, 0].reshape(4, 3)
     around = np.zeros_like(q)
     around[1:] += q[:-1]

@@ -49,7 +49,7 @@ class Dressed(Model):
             )
 
     @property
-    def components(self) -> int:  # type: ignore[override]
+    def components(self) -> int:
         """D of the bare model."""
         return self.bare.components
 

@@ -146,12 +146,16 @@ class Holstein(Model):
         """k + z |kappa|, the top of the phonon band."""
         return self.stiffness + self.lattice.neighbours().shape[1] * abs(self.intersite)
 
+    def smallest_stiffness(self) -> float:
+        """k - z |kappa|, the bottom of the phonon band where the lattice does not frustrate it."""
+        return self.stiffness - self.lattice.neighbours().shape[1] * abs(self.intersite)
+
     def ordered(self, amplitude: float) -> Array:
-        """The checkerboard Q_i = amplitude (-1)^(x+y)."""
+        """The checkerboard Q_i = amplitude (-1)^i, with the sign of the sublattice."""
         return amplitude * self.lattice.staggered[:, None]
 
     def order_field(self, x: Array, density: Array) -> Array:
-        """The staggered charge (n_i - 1/2) (-1)^(x+y), (R, N); zero at vacancies."""
+        """The staggered charge (n_i - 1/2) (-1)^i, (R, N); zero at vacancies."""
         field = super().order_field(x, density)
         return np.where(self._vacant, 0.0, field) if self.vacancies else field
 
