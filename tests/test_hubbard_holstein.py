@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from electrons import electrons
@@ -9,10 +11,12 @@ from scipy.optimize import brentq
 
 from forcefields.ed import ExactDiagonalisation
 from forcefields.mean_field import MeanField
-from latticemd import Holstein, Lattice
+from latticemd import Holstein, Lattice, State, System, load_simulation
+from latticemd.minimization import Fire, minimize
 from latticemd.models.hamiltonian import DensityMatrix
 from latticemd.models.hubbard_holstein import HubbardHolstein
 from latticemd.models.tv_holstein import TVHolstein
+from latticemd.observables import order_parameter
 from latticemd.testing import check_forcefield, check_model
 
 SQUARE = Lattice("square", (4, 4))
@@ -143,6 +147,31 @@ def test_the_fields_turn_with_the_spins():
     assert turned.energy[0] == pytest.approx(fields.energy[0], rel=1e-12)
 
 
+# frustration
+
+
+def test_spins_of_a_triangle_stand_at_120_degrees():
+    """Every bond of the triangular lattice has S_i . S_j = -S^2/2; other seeds may end higher, in patterns less good."""
+    lattice, u = Lattice("triangular", (3, 3)), 12.0
+    model = HubbardHolstein(lattice, hubbard=u, coupling=0.0, filling=0.5, electronic_temperature=0.05)
+    bonds, x = lattice.bonds(), np.zeros((1, 9, 1))
+    energies = []
+    for number in (3, 1):
+        method = MeanField(seed="random", seed_number=number, residual=1e-9, iterations=1000)
+        found = electrons(method, model, x)
+        energies.append(found.energy[0])
+        if number == 3:
+            method.prepare(model, 1)
+            fields = method.evaluate_from(method.memory(model, 1), model, x, 0, found)["mean_field"][0, :36]
+            blocks = fields.reshape(9, 2, 2)
+            spins = np.stack([-blocks[:, 0, 1], 0.5 * (blocks[:, 1, 1] - blocks[:, 0, 0])], axis=1) / u
+            square = np.sum(spins**2, axis=1)
+            np.testing.assert_allclose(np.sqrt(square), found.details["local_spin"][0][0], atol=1e-6)
+            products = np.sum(spins[bonds.i] * spins[bonds.j], axis=1)
+            np.testing.assert_allclose(products, -0.5 * square.mean(), atol=1e-6)
+    assert energies[0] <= energies[1] + 1e-9
+
+
 # what else Holstein has
 
 
@@ -182,3 +211,41 @@ def test_a_twisted_boundary_may_be_cut_anywhere():
     """Exchange is complex there, and every translation, which moves the cut, still is a symmetry."""
     model = TVHolstein(Lattice("square", (4, 4), (0.7, "periodic")))
     check_forcefield(MeanField, model)
+
+
+# slow
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shift", "lower"), [(0.3, "antiferromagnet"), (-0.3, "charge")])
+def test_minima_cross_at_the_line_between_spins_and_pairs(shift, lower):
+    """FIRE from noisy starts: the lower of both minima changes at U = g^2/(k - z kappa) + z V."""
+    g, k, kappa, v = 1.3, 1.0, 0.1, 0.1
+    u = g**2 / (k - 4 * kappa) + 4 * v + shift
+    model = HubbardHolstein(Lattice("square", (8, 8)), hubbard=u, repulsion=v, coupling=g, stiffness=k, intersite=kappa)
+    noise = 0.05 * np.random.default_rng(1).normal(size=(1, 64, 1))
+    energy = {}
+    for seed, amplitude in (("antiferromagnet", 0.0), ("charge", 1.5)):
+        system, state = System(model, MeanField(seed=seed)), State.at_rest(model.ordered(amplitude)[None] + noise)
+        minimize(state, system, Fire(), 500)
+        assert Fire().converged(state).all()
+        energy[seed] = state.potential[0]
+    assert min(energy, key=lambda seed: energy[seed]) == lower
+    assert abs(energy["charge"] - energy["antiferromagnet"]) > 1.0
+
+
+@pytest.mark.slow
+def test_the_demo_goes_from_spins_to_pairs():
+    """As U falls: spins stay beyond the line at U = 2.8, where pairs are lower already, and then give way to them."""
+    simulation = load_simulation(Path(__file__).parent.parent / "inputs/hubbard_holstein.yaml", "lattice.shape=[8, 8]")
+    spin, charge = [], []
+    for step in (0, 160, 400, 500):
+        simulation.run(step)
+        frame = simulation.frame()
+        charge.append(order_parameter(frame.order_field)[0])
+        spin.append(frame.system.electrons.details["staggered_spin"][0][0])
+    assert spin[0] > 0.3
+    assert spin[1] > 0.2  # U = 2.8
+    assert max(charge[:2]) < 0.1
+    assert max(spin[2:]) < 0.01
+    assert min(charge[2:]) > 0.6

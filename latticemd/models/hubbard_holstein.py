@@ -38,8 +38,8 @@ class HubbardHolstein(Holstein, Interacting):
 
     Needs the force field `mean_field`; H_el without it, in `hops` and `onsite`, is that of one electron alone.
 
-    References: Hubbard, Proc. R. Soc. A 276, 238 (1963), doi:10.1098/rspa.1963.0204; Berger, Valasek and von der Linden,
-    Phys. Rev. B 52, 4806 (1995), doi:10.1103/PhysRevB.52.4806 (Hubbard-Holstein in two dimensions).
+    References: Hubbard, Proc. R. Soc. A 276, 238 (1963), doi:10.1098/rspa.1963.0204; Weber and Hohenadler, arXiv:1709.01096
+    (Hubbard-Holstein in two dimensions, beyond mean field).
     """
 
     hubbard: float = parameter(4.0, doc="repulsion U of two electrons on a site", dimension="energy", rampable=True)
@@ -70,10 +70,12 @@ class HubbardHolstein(Holstein, Interacting):
         return hartree_fock(rho, hops, within, on_neighbours(self.repulsion, hops, self.lattice))
 
     def moments(self, rho: DensityMatrix) -> dict[str, Array]:
-        """|1/N sum_i (-1)^(x+y) <S_i>|, 1/2 for saturated antiferromagnetic order."""
+        """|1/N sum_i (-1)^(x+y) <S_i>| and 1/N sum_i |<S_i>|, both 1/2 for saturated antiferromagnetic order."""
         s = self.spins(rho)
+        staggered = np.einsum("rnk,n->rk", s, self.lattice.staggered) / s.shape[1]
         return {
-            "staggered_spin": np.linalg.norm(np.einsum("rnk,n->rk", s, self.lattice.staggered), axis=1) / s.shape[1]
+            "staggered_spin": np.linalg.norm(staggered, axis=1),
+            "local_spin": np.linalg.norm(s, axis=2).mean(axis=1),
         }
 
     @staticmethod
