@@ -24,3 +24,4 @@ class Stream(enum.IntEnum):
     PROBING = 7
     DISORDER = 8
     VACANCIES = 9
+    SPINS = 11

@@ -28,6 +28,14 @@ class Motion(enum.Enum):
     OCCUPATION = "occupation"  # 0 or 1 on every site, exchanged between neighbours
 
 
+def require_displacements(model: Model, what: str) -> None:
+    """Raise InputError, saying that `what` is for displacements, unless the model moves them."""
+    if model.motion is not Motion.DISPLACEMENT:
+        raise InputError(
+            f"{what} is for displacements, but the variables of {type(model).__name__} are {model.motion.value}s"
+        )
+
+
 @dataclass(frozen=True)
 class Model(ABC):
     """A Hamiltonian on a lattice. Subclasses are frozen dataclasses whose `parameter` fields are the keys of `model:`.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from latticemd import observables
+from latticemd.models.model import Motion
 from latticemd.output.trajectory import TrajectoryWriter
 from latticemd.schedules import When
 from latticemd.simulation import Frame
@@ -29,8 +30,10 @@ def energy(frame: Frame, options: dict[str, Any]) -> Values:
 
 
 def temperature(frame: Frame, options: dict[str, Any]) -> Values:
-    """Kinetic temperature 2 K/N D (where there are momenta) and the virial one, a configurational temperature [energy]."""
-    values: Values = {"virial_temperature": (observables.virial_temperature(frame.state.x, frame.force), "energy")}
+    """Kinetic temperature 2 K/N D (where there are momenta) and the virial one of displacements, a configurational one [energy]."""
+    values: Values = {}
+    if frame.model.motion is Motion.DISPLACEMENT:
+        values["virial_temperature"] = (observables.virial_temperature(frame.state.x, frame.force), "energy")
     if frame.integrator.momenta:
         kinetic = observables.kinetic_temperature(frame.kinetic_energy, frame.state.x[0].size)
         values["temperature"] = (kinetic, "energy")
