@@ -230,7 +230,8 @@ def _estimate(forcefield: ForceField, samples: list[tuple[Model, Array, Array]])
 
 def _replica(electrons: Electrons, r: int) -> Electrons:
     """Views of one replica."""
-    return Electrons(*(getattr(electrons, field.name)[r : r + 1] for field in dataclasses.fields(Electrons)))
+    one = slice(r, r + 1)
+    return Electrons(electrons.force[one], electrons.energy[one], electrons.density[one], electrons.mu[one])
 
 
 def _rms(values: Array) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from latticemd.build import build_first_replica, build_model
 from latticemd.config import RunInput
 from latticemd.errors import InputError
-from latticemd.forcefield import Array, Electrons, ForceField
+from latticemd.forcefield import Array, Electrons, ForceField, require_interactions
 from latticemd.models.model import Model
 from latticemd.plugins import load_plugin, plugin_names
 
@@ -94,11 +94,12 @@ def compare(whole: Sample, candidates: Sequence[tuple[str, dict[str, Any]]], pat
     """One row per candidate, a name of a force field and its settings, as they are measured.
 
     Errors are against exact diagonalisation, of a corner of the lattice where the whole has more than REFERENCE_SITES
-    sites. A call that would take more than `patience` [second], by its growth between two small lattices, is not made.
-    What does not serve the model says why.
+    sites; for electrons that interact, within the mean field of the first candidate that has one. A call that would take
+    more than `patience` [second], by its growth between two small lattices, is not made. What does not serve the model
+    says why.
     """
     part = _comparable(whole)
-    reference = _evaluated(load_plugin("forcefield", REFERENCE)(), part)
+    reference = _evaluated(_reference(whole.model, candidates), part)
     for name, settings in candidates:
         try:
             forcefield = load_plugin("forcefield", name)(**settings)
@@ -112,6 +113,17 @@ def recommended(rows: list[Row], tolerance: float) -> Row | None:
     """The fastest row whose density error is at most `tolerance`; None if there is none."""
     good = [row for row in rows if row.density_error <= tolerance and math.isfinite(row.seconds)]
     return min(good, key=lambda row: row.seconds, default=None)
+
+
+def _reference(model: Model, candidates: Sequence[tuple[str, dict[str, Any]]]) -> ForceField:
+    """Exact diagonalisation, or a mean field that is solved by it: which one of several solutions, its settings say."""
+    if not model.interacting:
+        exact: ForceField = load_plugin("forcefield", REFERENCE)()
+        return exact
+    settings = next((settings for name, settings in candidates if name == "mean_field"), {})
+    settings = {**settings, "solver": REFERENCE, "solver_settings": None}
+    mean_field: ForceField = load_plugin("forcefield", "mean_field")(**settings)
+    return mean_field
 
 
 def _ladder(name: str) -> tuple[Mapping[str, Any], ...]:
@@ -138,6 +150,7 @@ def _measured(
     patience: float,
 ) -> Row:
     try:
+        require_interactions(forcefield, whole.model)
         row = Row(name, settings, bytes_needed=forcefield.capabilities(whole.model, 1).bytes_needed)
         found = _evaluated(forcefield, part)
         row = dataclasses.replace(

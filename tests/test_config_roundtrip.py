@@ -109,6 +109,8 @@ def of_type(hint: Any, bounds: Bounds, rampable: bool) -> st.SearchStrategy[Any]
     kind = next(kind for kind in typing.get_args(hint) if kind is not type(None)) if union else hint
     if typing.get_origin(kind) is Literal:
         return st.sampled_from(typing.get_args(kind))
+    if typing.get_origin(kind) is dict:
+        return st.dictionaries(texts, st.one_of(reals(), st.booleans(), texts), max_size=3)
     made = {float: reals(bounds), int: integers(bounds), bool: st.booleans(), str: texts}
     assert kind in made, f"parameters of type {kind} need a strategy here"
     return ramps(made[kind]) if rampable else made[kind]
@@ -190,7 +192,7 @@ def starts(draw: st.DrawFn, folder: Path) -> dict[str, Any]:
 
 @st.composite
 def observables(draw: st.DrawFn, dimensions: int, transform: bool) -> list[dict[str, Any]]:
-    names = ["energy", "temperature", "order_parameter", "wall_fraction", "structure_factor"]
+    names = ["energy", "temperature", "order_parameter", "wall_fraction", "structure_factor", "forcefield"]
     names += ["correlation"] if transform else []
     blocks = []
     for name in draw(st.lists(st.sampled_from(names), unique=True)):

@@ -93,8 +93,7 @@ class Holstein(Model):
         if self.vacancies:
             levels[:, self._vacant] = -np.inf
             highest = np.maximum(levels.max(axis=1, keepdims=True), self.mu or 0.0)
-            around = self.lattice.neighbours().shape[1] * abs(self.hopping) * (1.0 + abs(self.anisotropy))
-            levels[:, self._vacant] = highest + around + EMPTY * self.electronic_temperature
+            levels[:, self._vacant] = highest + self._reach() + EMPTY * self.electronic_temperature
         return levels
 
     def electron_constant(self, x: Array) -> Array:
@@ -166,6 +165,11 @@ class Holstein(Model):
         if balanced and self.lattice.bipartite and not self.next_hopping and not self.disorder:
             return [Internal("particle-hole", -np.eye(1))]
         return []
+
+    def _reach(self) -> float:
+        """How far hops can raise an electron above the highest level [energy]."""
+        second = self.lattice.neighbours(2).shape[1] * abs(self.next_hopping) if self.next_hopping else 0.0
+        return self.lattice.neighbours().shape[1] * abs(self.hopping) * (1.0 + abs(self.anisotropy)) + second
 
     @property
     def _vacant(self) -> Array:
