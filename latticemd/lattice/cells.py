@@ -31,12 +31,14 @@ class UnitCell:
     @cached_property
     def frame(self) -> Array:
         """The primitive vectors and, after them, unit vectors along the dimensions that they leave out, (D, D)."""
-        rows = list(np.array(self.vectors))
-        for axis in np.eye(len(rows[0]))[len(rows) :]:
-            # Subtracting the projection on what is there already leaves the part that is perpendicular to it.
-            across = axis - np.linalg.lstsq(np.array(rows).T, axis, rcond=None)[0] @ np.array(rows)
-            rows.append(across / np.linalg.norm(across))
-        return np.array(rows)
+        rows = np.array(self.vectors)
+        while len(rows) < rows.shape[1]:
+            across = (
+                np.eye(rows.shape[1]) - np.linalg.pinv(rows) @ rows
+            )  # of each axis the part perpendicular to the rows
+            lengths = np.linalg.norm(across, axis=1).round(9)
+            rows = np.concatenate([rows, across[[lengths.argmax()]] / lengths.max()])
+        return rows
 
     @cached_property
     def coordinates(self) -> Array:
