@@ -15,7 +15,6 @@ import numpy as np
 from forcefields.poles import PoleExpansion
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons, ForceField
-from latticemd.lattice import Lattice
 from latticemd.models.model import Model
 
 SAMPLE_CELLS = 20  # per direction of a sample: enough for the largest patch, and milliseconds for its exact solution
@@ -205,7 +204,7 @@ def _solved_samples(model: Model, x: Array) -> list[tuple[Model, Array, Array]]:
     """
     lattice = model.lattice
     shape = tuple(min(n, SAMPLE_CELLS) for n in lattice.shape)
-    small = Lattice(lattice.type, shape)
+    small = lattice.resized(shape)
     basis = np.tile(np.arange(len(lattice.cell.basis)), small.sites // len(lattice.cell.basis))
     begins = ((0, n // 4 * 2) if n >= 2 * m else (0,) for n, m in zip(lattice.shape, shape, strict=True))
     part = dataclasses.replace(model, lattice=small)
@@ -235,7 +234,8 @@ def _estimate(forcefield: ForceField, samples: list[tuple[Model, Array, Array]])
 
 def _replica(electrons: Electrons, r: int) -> Electrons:
     """Views of one replica."""
-    return Electrons(*(getattr(electrons, field.name)[r : r + 1] for field in dataclasses.fields(Electrons)))
+    one = slice(r, r + 1)
+    return Electrons(electrons.force[one], electrons.energy[one], electrons.density[one], electrons.mu[one])
 
 
 def _rms(values: Array) -> float:

@@ -13,7 +13,6 @@ from latticemd.config import RunInput, load_input
 from latticemd.errors import InputError, OutputError
 from latticemd.forcefield import ForceField
 from latticemd.integrators import Integrator, load_integrator
-from latticemd.lattice import Lattice
 from latticemd.models.model import Model
 from latticemd.plugins import load_plugin
 from latticemd.ramps import Ramp
@@ -48,9 +47,9 @@ def build_ramp(value: Any) -> Ramp:
 
 def build_model(run: RunInput) -> tuple[Model, dict[str, Ramp]]:
     """The model at step 0 and the ramps of those parameters that change."""
-    lattice = Lattice(run.lattice.type, tuple(run.lattice.shape))
+    lattice = run.lattice.to_lattice()
     given = {name: value for name, value in run.model.parameters.items() if value is not None}
-    ramps = {name: build_ramp(value) for name, value in given.items() if not isinstance(value, int | float)}
+    ramps = {name: build_ramp(value) for name, value in given.items() if not isinstance(value, int | float | str)}
     values = {name: ramps[name](0) if name in ramps else value for name, value in given.items()}
     model = load_plugin("model", run.model.name)(lattice, **values)
     return model, {name: ramp for name, ramp in ramps.items() if not ramp.is_constant}

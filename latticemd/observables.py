@@ -6,7 +6,7 @@ shape (L_1, ..., L_d) the entry m belongs to
 
     q_m = sum_a (m_a / L_a) b_a,     a_i . b_j = 2 pi delta_ij          [1/length]
 
-Fourier functions need a lattice with one site per cell and cost O(R N log N); everything else is O(R N).
+Fourier functions need a periodic lattice with one site per cell and cost O(R N log N); everything else is O(R N).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def wall_fraction(order_field: Array, bonds: Bonds) -> Array:
 
 
 def wave_vectors(lattice: Lattice) -> Array:
-    """The wave vectors q_m of the periodic box, (*lattice.shape, d) in FFT order, not reduced to a zone [1/length]."""
+    """The wave vectors q_m of the periodic box, (*lattice.shape, D) in FFT order, not reduced to a zone [1/length]."""
     return _on_grid(lattice) / np.array(lattice.shape) @ _reciprocal(lattice)
 
 
@@ -58,16 +58,16 @@ def structure_factor(field: Array, lattice: Lattice) -> Array:
     The field is the caller's choice and is taken as it is: give n - <n> for charge order, Q for the distortion, or the
     order field, whose peak sits at q = 0. Sum rule (Parseval): the mean of S over q is the mean of phi^2 over sites.
     """
-    axes = tuple(range(1, lattice.dimensions + 1))
+    axes = tuple(range(1, lattice.directions + 1))
     amplitude = np.fft.fftn(_grid(field, lattice), axes=axes)
     return (amplitude.real**2 + amplitude.imag**2) / lattice.sites
 
 
 def structure_factor_at(field: Array, lattice: Lattice, q: Array) -> Array:
-    """S at the wave vectors `q` (K, d) in radians per lattice constant, (R, N) -> (R, K).
+    """S at the wave vectors `q` (K, D) in radians per lattice constant, (R, N) -> (R, K).
 
-    A direct sum for a few q, on lattices with any basis: O(R N K) time and O(N K) memory. A `q` that does not fit the
-    periodic box is allowed, but then the result depends on where the box is cut.
+    A direct sum for a few q, on lattices with any basis and boundary: O(R N K) time and O(N K) memory. A `q` that does not
+    fit the periodic box is allowed, but then the result depends on where the box is cut.
     """
     phase = lattice.positions @ np.atleast_2d(q).T
     real, imaginary = field @ np.cos(phase), field @ np.sin(phase)
@@ -85,6 +85,20 @@ def radial_structure_factor(structure: Array, lattice: Lattice) -> tuple[Array, 
     return _rings(structure.reshape(len(structure), -1), wave_vectors(lattice), reciprocal, steps)
 
 
+def require_transform(lattice: Lattice) -> None:
+    """Raise InputError where a lattice has no discrete Fourier transform: with several sites per cell, or where it ends."""
+    if len(lattice.cell.basis) != 1:
+        raise InputError(
+            f"Fourier observables need one site per cell, lattice {lattice.type} has {len(lattice.cell.basis)}; "
+            "use the structure factor at chosen q, or give the field of one sublattice"
+        )
+    if not all(lattice.periodic):
+        raise InputError(
+            f"Fourier observables need periodic directions, the boundaries are {', '.join(map(str, lattice.boundary))}; "
+            "use the structure factor at chosen q"
+        )
+
+
 # real space
 
 
@@ -94,7 +108,7 @@ def correlation(field: Array, lattice: Lattice) -> tuple[Array, Array]:
     No mean is subtracted: C(0) is the mean of phi^2. Rings are one lattice constant wide and end at half the shortest
     period of the box, where a pair and its periodic image are equally far.
     """
-    axes = tuple(range(1, lattice.dimensions + 1))
+    axes = tuple(range(1, lattice.directions + 1))
     pairs = np.fft.ifftn(structure_factor(field, lattice), axes=axes).real
     vectors, periods = lattice.vectors, np.array(lattice.shape)[:, None] * lattice.vectors
     return _rings(pairs.reshape(len(pairs), -1), _on_grid(lattice) @ vectors, periods, vectors)
@@ -130,7 +144,7 @@ def correlation_length(
     if definition == "walls":
         bonds = lattice.bonds()
         cut = wall_fraction(order_field, bonds) * (len(bonds.i) / lattice.sites)
-        return _ratio(np.full_like(cut, lattice.dimensions), cut)
+        return _ratio(np.full_like(cut, lattice.directions), cut)
     raise InputError(f"unknown correlation length {definition!r}; known: half, moment, walls")
 
 
@@ -162,11 +176,7 @@ def virial_temperature(x: Array, f: Array) -> Array:
 
 
 def _grid(field: Array, lattice: Lattice) -> Array:
-    if len(lattice.cell.basis) != 1:
-        raise InputError(
-            f"Fourier observables need one site per cell, lattice {lattice.type} has {len(lattice.cell.basis)}; "
-            "use structure_factor_at, or give the field of one sublattice"
-        )
+    require_transform(lattice)
     if field.ndim != 2 or field.shape[1] != lattice.sites:
         raise ValueError(f"a field on this lattice has shape (R, {lattice.sites}), got {field.shape}")
     return field.reshape(len(field), *lattice.shape)
@@ -174,22 +184,27 @@ def _grid(field: Array, lattice: Lattice) -> Array:
 
 def _on_grid(lattice: Lattice) -> Array:
     """Grid coordinates of every cell, (*lattice.shape, d) integers."""
-    return lattice.grid.reshape(*lattice.shape, lattice.dimensions)
+    return lattice.grid.reshape(*lattice.shape, lattice.directions)
 
 
 def _reciprocal(lattice: Lattice) -> Array:
-    """Reciprocal primitive vectors b_a as rows, (d, d) [1/length]."""
-    return 2 * np.pi * np.linalg.inv(lattice.vectors).T
+    """Reciprocal primitive vectors b_a as rows, (d, D) [1/length]."""
+    return 2 * np.pi * _dual(lattice.vectors)
+
+
+def _dual(rows: Array) -> Array:
+    """The vectors b_a in the space of the rows a_b with a_a . b_b = delta_ab, as rows."""
+    return np.asarray(np.linalg.solve(rows @ rows.T, rows))
 
 
 def _rings(values: Array, points: Array, periods: Array, steps: Array) -> tuple[Array, Array]:
     """Average `values` (R, N) over rings of the distance from the origin of a periodic space: (distance, average).
 
-    `points` (..., d) are where the values sit, `periods` and `steps` (d, d) the rows that span the period and the grid.
+    `points` (..., D) are where the values sit, `periods` and `steps` (d, D) the rows that span the period and the grid.
     Rings are centred on multiples of the longest step, so that each holds points in all directions.
     """
-    images = np.array(list(itertools.product((-1, 0, 1), repeat=points.shape[-1]))) @ periods
-    fraction = points.reshape(-1, points.shape[-1]) @ np.linalg.inv(periods)
+    images = np.array(list(itertools.product((-1, 0, 1), repeat=len(periods)))) @ periods
+    fraction = points.reshape(-1, points.shape[-1]) @ _dual(periods).T
     wrapped = (fraction - np.rint(fraction)) @ periods
     distance = np.min([np.linalg.norm(wrapped + image, axis=1) for image in images], axis=0)
     width = np.linalg.norm(steps, axis=1).max()

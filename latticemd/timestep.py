@@ -29,6 +29,7 @@ from latticemd.config import RunInput
 from latticemd.integrators import Integrator
 from latticemd.integrators.overdamped import LeimkuhlerMatthews
 from latticemd.integrators.splitting import Splitting
+from latticemd.models.model import require_displacements
 from latticemd.rng import Stream
 from latticemd.simulation import Simulation
 from latticemd.stability import stability_limit
@@ -93,7 +94,10 @@ class Accuracy:
 
 
 def suggest_dt(run_input: RunInput, energy_tolerance: float = ENERGY_TOLERANCE) -> Advice:
-    """Measure on the first replica of an input, and suggest a time step for its integrator."""
+    """Measure on the first replica of an input, and suggest a time step for its integrator.
+
+    Raises InputError where what moves is no displacement.
+    """
     probe = Probe(run_input)
     model, integrator = probe.system.model, probe.integrator
     classical = model.largest_stiffness()
@@ -128,6 +132,7 @@ class Probe:
 
     def __init__(self, run_input: RunInput) -> None:
         model, _ = build_model(run_input)
+        require_displacements(model, "a suggestion of dt")
         self.system = System(model, build_forcefield(run_input), 1)
         self.state = build_first_replica(run_input, model)
         self.integrator = build_integrator(run_input)

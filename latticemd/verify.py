@@ -44,6 +44,7 @@ DRIFT_LIMIT = 0.1  # of the fluctuation of the kinetic energy over DRIFT_STEPS
 BALANCE_LIMIT = 0.1  # of what a bath exchanges, or of the fluctuation of the kinetic energy, over DRIFT_STEPS
 ORDER_SLACK = 0.4  # how far the measured order in dt may be from the expected one
 DYNAMICS_STEPS, DRIFT_STEPS = 10, 60
+NO_ISOLATION = "the integrator has no motion without a bath"
 PROBE_WIDTH = 0.01  # [length] of the noise on positions at which forces are checked
 
 
@@ -201,9 +202,9 @@ def reversibility(bench: Bench) -> Outcome:
     """Without bath, flipping the momenta leads back."""
     simulation = bench.isolated()
     if simulation is None:
-        return Outcome("skip", note="overdamped motion has no way back")
+        return Outcome("skip", note=NO_ISOLATION)
     if not bench.integrator.reversible:
-        return Outcome("skip", note="the word is no palindrome")
+        return Outcome("skip", note="the integrator says that it is not reversible")
     note = f"{DYNAMICS_STEPS} steps forth and back [length]"
     return _judge(reversal_error(simulation, DYNAMICS_STEPS), REVERSAL_LIMIT, note)
 
@@ -216,7 +217,7 @@ def order_of_the_energy_error(bench: Bench) -> Outcome:
     # The input's own dt may be too large for the asymptotic law.
     coarse, fine = bench.refinement(2), bench.refinement(4)
     if coarse is None or fine is None:
-        return Outcome("skip", note="overdamped motion conserves no energy")
+        return Outcome("skip", note=NO_ISOLATION)
     order = order_in_dt(coarse, fine)
     if order is None:
         return Outcome("pass", note=f"the error is rounding: {fine.deviation:.1e} [energy]")
@@ -229,7 +230,7 @@ def energy_drift(bench: Bench) -> Outcome:
         return Outcome("skip", note="this force field gives no energy")
     simulation = bench.isolated()
     if simulation is None:
-        return Outcome("skip", note="overdamped motion conserves no energy")
+        return Outcome("skip", note=NO_ISOLATION)
     record = record_energy(simulation, DRIFT_STEPS)
     trend = abs(record.slope) * float(record.time[-1])
     note = f"slope {record.slope:.1e} [energy/time] over {DRIFT_STEPS} steps without bath"

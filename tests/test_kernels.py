@@ -8,7 +8,6 @@ import pytest
 from latticemd import Lattice
 from latticemd.backends import cpu, specification
 from latticemd.backends.specification import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION
-from latticemd.lattice import UNIT_CELLS, UnitCell
 
 NOISE = (5, 3, 11, 2)
 # below one block, not a multiple of one, and large enough for the parallel version
@@ -46,15 +45,11 @@ def test_overdamped_move(shape, amplitudes):
         np.testing.assert_allclose(compiled, spec, rtol=1e-14, atol=1e-14)
 
 
-HONEYCOMB = UnitCell(
-    vectors=((1.0, 0.0), (0.5, 3**0.5 / 2)), basis=((0.0, 0.0), (0.5, 3**-0.5 / 2)), smallest=2
-)  # fmt: skip
-
-
 @pytest.mark.parametrize("components", [1, 2])
-@pytest.mark.parametrize(("kind", "shape"), [("square", (5, 4)), ("honeycomb", (4, 3)), ("square", (300, 250))])
-def test_neighbour_sum_without_a_table(monkeypatch, kind, shape, components):
-    monkeypatch.setitem(UNIT_CELLS, "honeycomb", HONEYCOMB)
+@pytest.mark.parametrize(("kind", "shape"), [
+    ("chain", (7,)), ("square", (5, 4)), ("honeycomb", (4, 3)), ("kagome", (3, 5)), ("cubic", (3, 4, 5)), ("square", (300, 250)),
+])  # fmt: skip
+def test_neighbour_sum_without_a_table(kind, shape, components):
     lattice = Lattice(kind, shape)
     x, base = arrays((2, lattice.sites, components), 2)
     by_table = base + 0.7 * x - 0.3 * x[:, lattice.neighbours()].sum(axis=2)

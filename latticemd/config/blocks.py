@@ -1,4 +1,4 @@
-"""The blocks of the input that every run has: lattice, start, output, observables, replicas."""
+"""The blocks of the input that every run has beside its physics: start, output, observables, replicas."""
 
 from __future__ import annotations
 
@@ -10,33 +10,10 @@ from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 from latticemd.config.messages import refuse
 from latticemd.config.section import Section, choose
 from latticemd.config.values import FLAG, INTERVAL, SEED, STEP, Choice, Expect, Integer, Real, Text
-from latticemd.errors import InputError
-from latticemd.lattice import UNIT_CELLS, Lattice
 from latticemd.parameters import Bounds
 
 Length = Annotated[float, Real("length")]
 Noise = Annotated[float, Real("length", Bounds(ge=0))]
-
-
-class LatticeInput(Section):
-    """The periodic lattice."""
-
-    type: Annotated[str, Choice(*UNIT_CELLS)] = Field(description="Bravais lattice and basis")
-    shape: Annotated[
-        tuple[Annotated[int, Integer(Bounds(ge=1, le=2**31 - 1))], ...],
-        Field(strict=False),
-        Expect("a list of integers, such as [32, 32]"),
-    ] = Field(description="size: number of cells along each direction")
-
-    @model_validator(mode="after")
-    def fits(self) -> Self:
-        """The lattice can be built."""
-        try:
-            Lattice(self.type, self.shape)
-        except InputError as error:
-            refuse(str(error), "shape")
-        return self
-
 
 Velocity = Annotated[
     Literal["thermal", "zero"] | Annotated[float, Field(gt=0, allow_inf_nan=False)],
@@ -207,10 +184,16 @@ class Correlation(Observable):
     name: Literal["correlation"] = Field(description="name of the observable")
 
 
-OBSERVABLES = (Energy, Temperature, OrderParameter, WallFraction, StructureFactor, Correlation)
+class ForceFieldDetails(Observable):
+    """What the force field tells about its answers, such as the solves and the residual of a self-consistent one."""
+
+    name: Literal["forcefield"] = Field(description="name of the observable")
+
+
+OBSERVABLES = (Energy, Temperature, OrderParameter, WallFraction, StructureFactor, Correlation, ForceFieldDetails)
 
 ObservableInput = Annotated[
-    Energy | Temperature | OrderParameter | WallFraction | StructureFactor | Correlation,
+    Energy | Temperature | OrderParameter | WallFraction | StructureFactor | Correlation | ForceFieldDetails,
     Field(discriminator="name"),
     choose("name", *OBSERVABLES),
 ]

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationInfo, model_validator
 
 from latticemd.config.blocks import (
+    Correlation,
     InitialInput,
-    LatticeInput,
     NormalStart,
     Observable,
     ObservableInput,
@@ -18,12 +18,15 @@ from latticemd.config.blocks import (
     StructureFactor,
 )
 from latticemd.config.components import DynamicsInput, ForceFieldInput, ModelInput, chosen
+from latticemd.config.lattice_input import LatticeInput
 from latticemd.config.messages import MISSING, refuse
 from latticemd.config.ramp_input import values_of
 from latticemd.config.section import Section
 from latticemd.config.values import Choice, Expect, Text
 from latticemd.config.writing import to_yaml
+from latticemd.errors import InputError
 from latticemd.models.model import Motion
+from latticemd.observables import require_transform
 from latticemd.plugins import load_plugin, plugin_names
 
 
@@ -83,7 +86,7 @@ class RunInput(Section):
             return
         suits = [other for other in plugin_names("integrator") if motion_of(other) is wanted]
         refuse(
-            f"{name} moves a {motion_of(name).value}, the variable of model {self.model.name} is a {wanted.value}; "
+            f"{name} moves {motion_of(name).value}s, but the variables of model {self.model.name} are {wanted.value}s; "
             f"expected one of {', '.join(suits) or 'none that is installed'}",
             "dynamics",
             "integrator",
@@ -105,15 +108,23 @@ class RunInput(Section):
         for i, item in enumerate(self.observables):
             if item.name in scheduled:
                 refuse(f"{item.name!r} is listed twice", "observables", i, "name")
-            if isinstance(item, StructureFactor):
-                self._check_wave_vectors(item, i)
+            self._check_fourier(item, i)
             every = self.output.every if item.log is None and item.every is None else item.every
             scheduled[item.name] = item.model_copy(update={"every": every})
         return tuple(scheduled.values())
 
+    def _check_fourier(self, item: Observable, index: int) -> None:
+        if isinstance(item, StructureFactor):
+            self._check_wave_vectors(item, index)
+        if isinstance(item, Correlation) or (isinstance(item, StructureFactor) and item.q == "all"):
+            try:
+                require_transform(self.lattice.to_lattice())
+            except InputError as error:
+                refuse(str(error), "observables", index, "name")
+
     def _check_wave_vectors(self, item: StructureFactor, index: int) -> None:
-        directions = len(self.lattice.shape)
+        dimensions = self.lattice.to_lattice().dimensions
         for j, vector in enumerate(item.q if item.q != "all" else ()):
-            if len(vector) != directions:
-                wanted = f"expected {directions} components on a {self.lattice.type} lattice"
+            if len(vector) != dimensions:
+                wanted = f"expected {dimensions} components on a {self.lattice.type} lattice"
                 refuse(f"{wanted}, got {len(vector)}", "observables", index, "q", j)

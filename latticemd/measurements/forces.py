@@ -62,12 +62,12 @@ def internal_symmetry_error(landscape: Landscape, model: Model, x: Array) -> tup
 
 
 def primitive_translations(model: Model) -> list[Symmetry]:
-    """One step along each direction of the lattice; with the point operations they generate its space group."""
+    """One step along each periodic direction; with the point operations they generate the space group of the lattice."""
     lattice = model.lattice
     basis = np.arange(lattice.sites) % len(lattice.cell.basis)
     return [
         Symmetry(f"translation {step.tolist()}", lattice.site(lattice.cells + step, basis), np.eye(lattice.dimensions))
-        for step in np.eye(lattice.dimensions, dtype=int)
+        for step in np.eye(lattice.directions, dtype=int)[list(lattice.periodic)]
     ]
 
 
@@ -78,7 +78,8 @@ def layers_away(model: Model, site: int) -> Array:
     """
     lattice = model.lattice
     offset = np.abs(lattice.cells - lattice.cells[site])
-    layers: Array = np.minimum(offset, np.array(lattice.shape) - offset).max(axis=1)
+    around = np.where(lattice.periodic, np.minimum(offset, np.array(lattice.shape) - offset), offset)
+    layers: Array = around.max(axis=1)
     return layers
 
 

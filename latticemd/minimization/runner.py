@@ -16,6 +16,7 @@ from latticemd.config import RunInput
 from latticemd.errors import Diverged, LatticeMDError, StoppedEarly
 from latticemd.minimization import Fire, largest_force, minimize
 from latticemd.minimization.progress import MinimizationProgress
+from latticemd.models.model import require_displacements
 from latticemd.output.checkpoint import checkpoint_bytes
 from latticemd.output.directory import RunDirectory, write_atomically
 from latticemd.output.summary import write_summary, write_text_atomically
@@ -48,6 +49,7 @@ def run_minimization(
     started = time.perf_counter()
     fire = fire or Fire()
     model, _ = build_model(run_input)
+    require_displacements(model, "minimisation")  # before a directory is made
     system = System(model, build_forcefield(run_input), run_input.replicas.count)
     # Before the directory is entered: with --overwrite, the start may be a file of the run that is replaced.
     state = State.at_rest(build_state(run_input, model).x)

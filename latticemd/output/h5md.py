@@ -42,7 +42,7 @@ class TrajectoryHeader:
     ============  ======================================================================================
     `version`     of latticemd, the creator
     `author`      who ran it
-    `box`         three edge lengths in lattice constants; the third is 1 for a two-dimensional lattice
+    `box`         three edge lengths in lattice constants, or three edge vectors as rows where they are not along x, y, z
     `replicas`    number R of independent copies
     `provenance`  name -> text, stored under parameters/: the resolved input, model, precision, backend
     `boundary`    "periodic" or "none" for each of the three directions
@@ -51,7 +51,7 @@ class TrajectoryHeader:
 
     version: str
     author: str
-    box: tuple[float, float, float]
+    box: Sequence[float] | Sequence[Sequence[float]]
     replicas: int
     provenance: Mapping[str, str]
     boundary: tuple[str, str, str] = ("periodic", "periodic", "none")
