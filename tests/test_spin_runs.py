@@ -68,8 +68,8 @@ def test_integrators_of_displacements_are_refused_with_the_one_for_spins(load, i
     with pytest.raises(InputError, match=r"the variable of model double_exchange is a spin; expected one of .*llg"):
         load(
             f"dynamics.integrator={integrator}",
-            "dynamics={integrator: %s, dt: 0.1, steps: 1, temperature: 0.1}" % integrator,
-        )  # noqa: UP031
+            f"dynamics={{integrator: {integrator}, dt: 0.1, steps: 1, temperature: 0.1}}",
+        )
 
 
 def test_a_run_writes_directions_without_a_unit_and_resumes_to_the_same_bytes(load, tmp_path):
