@@ -191,8 +191,8 @@ class MeanField:
         """Say once how hard it was."""
         if "announced" not in self._prepared:
             self._prepared["announced"] = True
-            log.info("mean field: %s solves by %s from %s, residual %.1e; observable forcefield tells for every step",
-                     " ".join(f"{n:.0f}" for n in solves[:4]), self.solver, self.seed, residual.max())  # fmt: skip
+            log.info("mean field by %s: first solution after %s solves, residual %.1e; start %s, seed %s", self.solver,
+                     " ".join(f"{n:.0f}" for n in solves[:4]), residual.max(), self.start, self.seed)  # fmt: skip
 
 
 class _Fields:
