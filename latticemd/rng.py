@@ -26,3 +26,4 @@ class Stream(enum.IntEnum):
     VACANCIES = 9
     KINETIC_MONTE_CARLO = 10
     MEAN_FIELD = 16
+    SPINS = 11

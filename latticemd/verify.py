@@ -204,7 +204,7 @@ def reversibility(bench: Bench) -> Outcome:
     if simulation is None:
         return Outcome("skip", note=NO_ISOLATION)
     if not bench.integrator.reversible:
-        return Outcome("skip", note="the word is no palindrome")
+        return Outcome("skip", note="the integrator says that it is not reversible")
     note = f"{DYNAMICS_STEPS} steps forth and back [length]"
     return _judge(reversal_error(simulation, DYNAMICS_STEPS), REVERSAL_LIMIT, note)
 

@@ -229,9 +229,9 @@ def lattices(draw: st.DrawFn) -> dict[str, Any]:
 def inputs(draw: st.DrawFn, folder: Path) -> dict[str, Any]:
     """A valid input as a user could write it."""
     block = draw(lattices())
+    model = draw(st.sampled_from(plugin_names("model")))
     lattice = Lattice.from_dict(block)
     transform = all(lattice.periodic) and len(lattice.cell.basis) == 1
-    model = draw(st.sampled_from(plugin_names("model")))
     fields = st.lists(st.sampled_from(["displacement", "momentum", "force", "density"]), min_size=1, unique=True)
     output = {
         "directory": texts,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
-from conftest import forces_and_energy
+from conftest import forces_and_energy, simulation
 from electrons import electrons
 
 from forcefields.ed import ExactDiagonalisation
@@ -159,6 +160,56 @@ def test_an_arrangement_of_another_number_is_refused():
         InputError, match=r"has 3 heavy particles on 16 sites, but heavy: 0.5 asks for 8; use heavy: 0.1875"
     ):
         model.admissible(np.eye(16)[:3].sum(axis=0)[None, :, None])
+
+
+def staggered_order(model, start, temperature, *, replicas, tau, repeats):
+    """2 |mean order field| averaged over the second half of `repeats` stretches of tau attempt times, (R,)."""
+    motion = simulation(
+        model,
+        "kinetic_monte_carlo",
+        np.repeat(start, replicas, axis=0),
+        dt=tau,
+        temperature=temperature,
+        forcefield=PoleExpansion(tolerance=1e-6),
+        events="exchanges",
+        seed=3,
+    )
+    orders = []
+    for step in range(1, repeats + 1):
+        motion.run(step)
+        orders.append(2.0 * np.abs(motion.frame().order_field.mean(axis=1)))
+    return np.mean(orders[repeats // 2 :], axis=0)
+
+
+@pytest.mark.slow
+def test_the_checkerboard_forms_below_its_temperature_and_melts_above():
+    """U = 4t, half filling: order from random arrangements at kT = 0.1 t, none is left of a perfect one at kT = 0.25 t.
+
+    The transition is near 0.15 t; Maska and Czajka, doi:10.1103/PhysRevB.74.035109, have the phase diagram.
+    """
+    for shape in ((8, 8), (10, 10)):
+        cold, hot = (FalicovKimball(Lattice("square", shape), electronic_temperature=kt) for kt in (0.1, 0.25))
+        formed = staggered_order(cold, arrangement(cold), 0.1, replicas=3, tau=10.0, repeats=10)
+        assert formed.min() > 0.9
+        melted = staggered_order(hot, hot.admissible(hot.ordered(1.0)[None]), 0.25, replicas=3, tau=4.0, repeats=10)
+        assert melted.mean() < 2.5 / np.sqrt(hot.lattice.sites)  # independent sites: (2/pi)^(1/2) of N^(-1/2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("temperature", [0.15, 0.3])
+def test_the_order_of_a_small_lattice_is_its_exact_thermal_average(temperature):
+    """4 x 4 sites: the mean |order| over all 12870 arrangements of 8 heavy particles, weighted with exp(-Omega/kT)."""
+    model = FalicovKimball(Lattice("square", (4, 4)), electronic_temperature=temperature, repulsion=0.2)
+    occupied = np.array(list(itertools.combinations(range(16), 8)))
+    x = np.zeros((len(occupied), 16, 1))
+    x[np.arange(len(x))[:, None], occupied] = 1.0
+    _, omega = forces_and_energy(model, x)
+    weight = np.exp(-(omega - omega.min()) / temperature)
+    exact = np.average(2.0 * np.abs(model.order_field(x, x).mean(axis=1)), weights=weight)
+    order = staggered_order(model, arrangement(model), temperature, replicas=20, tau=2.0, repeats=100)
+    error = order.std() / np.sqrt(19)
+    assert error < 0.02
+    assert order.mean() == pytest.approx(exact, abs=4.0 * error)
 
 
 def _adjacency(model):

@@ -19,7 +19,6 @@ from latticemd.forcefield import Capabilities, Electrons
 from latticemd.integrators.kinetic import KineticMonteCarlo
 from latticemd.minimization import Fire, minimize
 from latticemd.models.falicov_kimball import FalicovKimball
-from latticemd.models.hamiltonian import Hops
 from latticemd.runner import run
 from latticemd.timestep import suggest_dt
 from latticemd.verify import verify
@@ -244,41 +243,30 @@ def test_first_exchanges_happen_at_their_rates(events):
     assert found.sum() > 300
 
 
+LATTICES = {
+    "square": Lattice("square", (5, 4)),
+    "twisted": Lattice("square", (4, 4), boundary=["periodic", 0.3]),
+    "open honeycomb": Lattice("honeycomb", (3, 3), boundary="open"),
+    "kagome": Lattice("kagome", (3, 3)),
+    "ladder": Lattice("ladder", (8,)),
+}
+
+
 @pytest.mark.parametrize("mu", [0.0, 0.4])
-def test_poles_know_the_energies_of_all_exchanges(mu):
-    """Against the difference of two exact solutions, for all bonds of two replicas."""
-    model = model_of(5, 4, repulsion=0.3, mu=mu)
-    x, bonds = arrangement(model, replicas=2), model.lattice.bonds()
+@pytest.mark.parametrize("lattice", LATTICES.values(), ids=LATTICES)
+def test_poles_know_the_energies_of_all_exchanges(lattice, mu):
+    """Against the difference of two exact solutions, for every third bond of two replicas."""
+    model = FalicovKimball(lattice, electronic_temperature=KT, repulsion=0.3, mu=mu)
+    x, bonds = arrangement(model, replicas=2), lattice.bonds()
     rise = System(model, PoleExpansion(), 2).exchange_energies(x, 0)
     _, before = forces_and_energy(model, x)
-    for n, (i, j) in enumerate(zip(bonds.i, bonds.j, strict=True)):
-        image = x.copy()
-        image[:, [i, j]] = image[:, [j, i]]
-        np.testing.assert_allclose(rise[:, n], forces_and_energy(model, image)[1] - before, atol=1e-10)
-    like = x[:, bonds.i, 0] == x[:, bonds.j, 0]
-    np.testing.assert_array_equal(rise[like], 0.0)
-
-
-@dataclass(frozen=True)
-class Threaded(FalicovKimball):
-    """Hops along y carry the phase of a magnetic field with a quarter of a flux quantum in each plaquette."""
-
-    def hops(self) -> Hops:
-        bonds = self.lattice.bonds()
-        along_y = np.abs(bonds.vector[:, 1]) > 0.5
-        phase = np.where(along_y, 0.5 * np.pi * self.lattice.cells[bonds.i, 0], 0.0)
-        return Hops(bonds.i, bonds.j, -self.hopping * np.exp(1j * phase))
-
-
-def test_poles_know_the_energies_of_exchanges_in_a_magnetic_field():
-    model = Threaded(Lattice("square", (4, 4)), electronic_temperature=KT)
-    x, bonds = arrangement(model), model.lattice.bonds()
-    rise = System(model, PoleExpansion()).exchange_energies(x, 0)
-    _, before = forces_and_energy(model, x)
-    for n in range(0, 32, 3):
+    for n in range(0, len(bonds.i), 3):
         image = x.copy()
         image[:, [bonds.i[n], bonds.j[n]]] = image[:, [bonds.j[n], bonds.i[n]]]
-        np.testing.assert_allclose(rise[:, n], forces_and_energy(model, image)[1] - before, atol=1e-10)
+        np.testing.assert_allclose(rise[:, n], forces_and_energy(model, image)[1] - before, atol=2e-10)
+    like = x[:, bonds.i, 0] == x[:, bonds.j, 0]
+    assert like.any()
+    np.testing.assert_array_equal(rise[like], 0.0)
 
 
 def test_exchanges_go_the_same_way_alone_in_a_batch_and_after_a_restart():

@@ -95,14 +95,14 @@ def _isometries(cell: UnitCell, tolerance: float) -> list[Array]:
     """Matrices (D, D) on coordinates of the frame: integers on the grid, signed permutations of what is across it."""
     vectors = np.array(cell.vectors)
     metric, lengths = vectors @ vectors.T, np.linalg.norm(vectors, axis=1)
-    close = 4 * tolerance * lengths.max() ** 2
+    close = 4 * tolerance * np.outer(lengths, lengths)
     candidates = offsets_within(vectors, lengths.max() * (1 + 4 * tolerance))
     squares = np.einsum("na,ab,nb->n", candidates, metric, candidates)
-    alike = [candidates[np.abs(squares - length**2) < close] for length in lengths]
+    alike = [candidates[np.abs(squares - length**2) < 4 * tolerance * length**2] for length in lengths]
     on_grid = [
         np.array(columns).T
         for columns in itertools.product(*alike)
-        if np.abs(np.array(columns) @ metric @ np.array(columns).T - metric).max() < close
+        if (np.abs(np.array(columns) @ metric @ np.array(columns).T - metric) < close).all()
     ]
     rest = len(cell.frame) - len(vectors)
     turned = [np.eye(rest)[list(order)] for order in itertools.permutations(range(rest))]
@@ -120,7 +120,7 @@ def _matches(cell: UnitCell, block: Array, tolerance: float) -> list[tuple[Array
     """Permutations of the basis, and translations in coordinates of the frame, that complete an isometry."""
     places, d = cell.coordinates, len(cell.vectors)
     turned = places @ block.T
-    close = 4 * tolerance * float(np.linalg.norm(cell.vectors, axis=1).max())
+    close = 4 * tolerance * cell.nearest
     found = []
     for target in places:
         moved = target - turned[0]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from latticemd.backends import kernels_for
 from latticemd.errors import InputError
 from latticemd.models.hamiltonian import DensityMatrix, Hops
 from latticemd.models.model import Array, Model, Motion
@@ -59,12 +58,12 @@ class FalicovKimball(Model):
     components: ClassVar[int] = 1
     motion: ClassVar[Motion] = Motion.OCCUPATION
     symbol: ClassVar[str] = "n^f"
-    order_symbol: ClassVar[str] = r"(n^f_i-1/2)\,(-1)^{x+y}"
+    order_symbol: ClassVar[str] = r"(n^f_i-1/2)\,(-1)^i"
 
     def hops(self) -> Hops:
         """-t on every nearest-neighbour bond."""
         bonds = self.lattice.bonds()
-        return Hops(bonds.i, bonds.j, np.full(len(bonds.i), -self.hopping))
+        return Hops(bonds.i, bonds.j, -self.hopping * bonds.phase)
 
     def onsite(self, x: Array) -> Array:
         """U (n^f_i - 1/2)."""
@@ -79,15 +78,17 @@ class FalicovKimball(Model):
         np.subtract(0.5, rho.onsite, out=out[..., 0])
         out *= self.interaction
 
+    def springs(self) -> Any:
+        """V between neighbours."""
+        return self.repulsion * self.lattice.adjacency()
+
     def classical_energy(self, x: Array) -> Array:
         """V sum_<ij> (n^f_i - 1/2)(n^f_j - 1/2)."""
-        deviation, around = x - 0.5, np.zeros_like(x)
-        kernels_for(x).neighbour_sum(self.lattice.stencil(), deviation, around, 0.0, 1.0, around)
-        return 0.5 * self.repulsion * np.einsum("rnd,rnd->r", deviation, around)
+        return super().classical_energy(x - 0.5)
 
     def total_force(self, x: Array, electronic: Array, out: Array) -> None:
         """Electronic force - V sum_{j nn i} (n^f_j - 1/2)."""
-        kernels_for(x).neighbour_sum(self.lattice.stencil(), x - 0.5, electronic, 0.0, -self.repulsion, out)
+        super().total_force(x - 0.5, electronic, out)
 
     def exchange_energies(self, x: Array) -> Array:
         """What exchanging the heavy particles of the two sites of each bond would add to V, (R, N, 1) -> (R, B) [energy].
@@ -100,14 +101,6 @@ class FalicovKimball(Model):
         moved = x[:, bonds.j, 0] - x[:, bonds.i, 0]
         energy: Array = moved * (field[:, bonds.j, 0] - field[:, bonds.i, 0]) - self.repulsion * moved**2
         return energy
-
-    def harmonic_stiffness(self) -> float:
-        """Zero: nothing binds an occupation to its site."""
-        return 0.0
-
-    def largest_stiffness(self) -> float:
-        """z |V|, the top of the spectrum of the repulsion."""
-        return self.lattice.neighbours().shape[1] * abs(self.repulsion)
 
     def admissible(self, x: Array) -> Array:
         """Heavy particles on those round(heavy N) sites where x is largest, of equal ones on those with the smallest numbers.
@@ -128,11 +121,11 @@ class FalicovKimball(Model):
         return occupied
 
     def ordered(self, amplitude: float) -> Array:
-        """amplitude (-1)^(x+y), which `admissible` turns into the checkerboard."""
+        """amplitude (-1)^i, which `admissible` turns into the checkerboard where `heavy` is 1/2."""
         return amplitude * self.lattice.staggered[:, None]
 
     def order_field(self, x: Array, density: Array) -> Array:
-        """(n^f_i - 1/2) (-1)^(x+y): 1/2 everywhere in one checkerboard, -1/2 in the other."""
+        """(n^f_i - 1/2) (-1)^i: 1/2 everywhere in one checkerboard, -1/2 in the other."""
         field: Array = (x[..., 0] - 0.5) * self.lattice.staggered
         return field
 

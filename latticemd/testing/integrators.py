@@ -16,6 +16,7 @@ from latticemd.forcefield import Array
 from latticemd.integrators.integrator import Integrator
 from latticemd.lattice import Lattice
 from latticemd.measurements.motion import order_in_dt, record_energy, restarted, reversal_error, state_difference
+from latticemd.models.double_exchange import DoubleExchange
 from latticemd.models.falicov_kimball import FalicovKimball
 from latticemd.models.holstein import Holstein
 from latticemd.models.model import Model, Motion
@@ -32,7 +33,11 @@ MOBILE = 2.0  # friction [mass/time] at which overdamped oscillators relax about
 SIDE = 4  # sites per direction of the lattice that is moved
 # Time steps of a model whose variables hop, in units of dt: in so many, something moves.
 HOPPING = 20.0
-COUPLING = {Motion.DISPLACEMENT: "coupling", Motion.OCCUPATION: "interaction"}  # what is ramped
+COUPLING = {  # what is ramped
+    Motion.DISPLACEMENT: "coupling",
+    Motion.SPIN: "coupling",
+    Motion.OCCUPATION: "interaction",
+}
 NO_ISOLATION = "the integrator has no motion without a bath"
 
 
@@ -212,10 +217,13 @@ def assert_reversible(make: Make, *, dt: float = 0.05, tolerance: float = 1e-10)
 def assert_exact_motion(make: Make, *, dt: float = 0.05, slack: float = 0.3) -> Skipped:
     """Independent oscillators follow their exact trajectory, with an error of at most 2 dt that falls as dt^order.
 
-    x(t) = cos(wt) x + sin(wt) p/(m w) without bath; x(t) = exp(-k t/gamma) x where momenta do not move and kT = 0.
+    x(t) = cos(wt) x + sin(wt) p/(m w) without bath; x(t) = exp(-k t/gamma) x where momenta do not move and kT = 0. Spins
+    turn about a field along z: S_x + i S_y goes as exp(-iwt).
     """
-    if make(dt=dt).motion is not Motion.DISPLACEMENT:
-        return "what it moves is no displacement, so that it knows no oscillators"
+    if _motion(make, dt) is Motion.SPIN:
+        return _assert_exact_precession(make, dt, slack)
+    if make(dt=dt).motion is Motion.OCCUPATION:
+        return "what it moves is neither displacement nor spin, so that it knows no exact motion"
     errors, moving = [], make(dt=dt).momenta
     for division in (1, 2):
         run = _oscillators(make, dt / division)
@@ -233,6 +241,26 @@ def assert_exact_motion(make: Make, *, dt: float = 0.05, slack: float = 0.3) -> 
     expected = make(dt=dt).order if moving else 1
     bound = max(errors[0] / 2 ** (expected - slack), 1e-11)
     require_within(errors[1], bound, f"distance at half that step, order {expected}")
+    return None
+
+
+def _assert_exact_precession(make: Make, dt: float, slack: float) -> Skipped:
+    frequency, errors = 1.2, []
+    model = DoubleExchange(Lattice("square", (SIDE, SIDE)), coupling=0.0, field=frequency)
+    for division in (1, 2):
+        integrator = make(dt=dt).isolated(dt / division)
+        if integrator is None:
+            return NO_ISOLATION
+        run = Simulation(System(model, DenseElectrons()), integrator, _start(Motion.SPIN))
+        x = run.state.x.copy()
+        run.run(40 * division)
+        cosine, sine = np.cos(frequency * 40 * dt), np.sin(frequency * 40 * dt)
+        exact = np.stack([cosine * x[..., 0] + sine * x[..., 1], cosine * x[..., 1] - sine * x[..., 0], x[..., 2]], -1)
+        errors.append(float(np.abs(run.state.x - exact).max()))
+    require_within(errors[0], 2.0 * dt, f"distance from the exact precession at dt = {dt:g}")
+    order = make(dt=dt).order
+    bound = max(errors[0] / 2 ** (order - slack), 1e-11)
+    require_within(errors[1], bound, f"distance at half that step, order {order}")
     return None
 
 
@@ -260,9 +288,9 @@ def _coupling(make: Make, dt: float) -> str:
 
 
 def _start(motion: Motion = Motion.DISPLACEMENT, replicas: int = 1) -> State:
-    """Random positions, those that the model admits, and momenta (R, N, 1) of order one."""
-    random = np.random.default_rng(1)
-    state = State.at_rest(_warm(motion).admissible(random.normal(size=(replicas, SIDE * SIDE, 1))))
+    """Random positions, those that the model admits, and momenta (R, N, D) of order one."""
+    random, model = np.random.default_rng(1), _warm(motion)
+    state = State.at_rest(model.admissible(random.normal(size=(replicas, SIDE * SIDE, model.components))))
     state.p[...] = random.normal(size=state.p.shape)
     return state
 
@@ -289,7 +317,12 @@ def _simulation(
 
 def _isolated(make: Make, dt: float) -> Simulation | None:
     integrator = make(dt=dt, temperature=Ramp.constant(0.3), friction=1.0).isolated(dt)
-    return None if integrator is None else Simulation(System(_warm(), DenseElectrons()), integrator, _start())
+    if integrator is None:
+        return None
+    state = _start(integrator.motion)
+    if not integrator.momenta:
+        state.p[...] = 0.0
+    return Simulation(System(_warm(integrator.motion), DenseElectrons()), integrator, state)
 
 
 def _oscillators(make: Make, dt: float) -> Simulation | None:
@@ -301,8 +334,11 @@ def _oscillators(make: Make, dt: float) -> Simulation | None:
 
 
 def _warm(motion: Motion = Motion.DISPLACEMENT) -> Model:
+    lattice = Lattice("square", (SIDE, SIDE))
+    if motion is Motion.SPIN:
+        return DoubleExchange(lattice, coupling=2.0, electronic_temperature=0.5)
     model = FalicovKimball if motion is Motion.OCCUPATION else Holstein
-    return model(Lattice("square", (SIDE, SIDE)), electronic_temperature=0.5)
+    return model(lattice, electronic_temperature=0.5)
 
 
 def _variables(state: State) -> dict[str, Array]:
