@@ -132,7 +132,7 @@ class MeanField:
                     f"the mean field of replica {r} has a residual of {found.residual:.2e} after {found.evaluations} solves, "
                     f"the limit is {self.residual:g}; try mixing below {self.mixing:g}, another seed, or more iterations"
                 )
-            search.answer(found.trial, out, r)
+            search.answer(out, r)
             fields[r], solves[r], residual[r] = found.trial, found.evaluations, found.residual
             moments.append(model.moments(search.rho))
         out.details = {"solves": (solves, "1"), "residual": (residual, "energy")}
@@ -191,8 +191,8 @@ class MeanField:
         """Say once how hard it was."""
         if "announced" not in self._prepared:
             self._prepared["announced"] = True
-            log.info("mean field: %s solves by %s from %s, residual %.1e; observable forcefield tells for every step",
-                     " ".join(f"{n:.0f}" for n in solves[:4]), self.solver, self.seed, residual.max())  # fmt: skip
+            log.info("mean field by %s: first solution after %s solves, residual %.1e; start %s, seed %s", self.solver,
+                     " ".join(f"{n:.0f}" for n in solves[:4]), residual.max(), self.start, self.seed)  # fmt: skip
 
 
 class _Fields:
@@ -214,8 +214,8 @@ class _Fields:
         """The density matrix of the last fields."""
         return self._dressed.answers[-1]
 
-    def answer(self, fields: Array, out: Electrons, r: int) -> None:
-        """Write what the solver said last, which was in these fields, with the interaction counted once."""
+    def answer(self, out: Electrons, r: int) -> None:
+        """Write what the solver said in the last fields, with the interaction counted once."""
         electrons, rho = self._electrons, self.rho
         counted = _trace(rho, self._dressed) - self._model.mean_fields(rho).energy[0]
         out.force[r], out.density[r], out.mu[r] = electrons.force[0], electrons.density[0], electrons.mu[0]
