@@ -310,7 +310,7 @@ def test_particles_are_conserved_and_heat_closes_the_balance(events):
         assert set(np.unique(motion.state.x)) == {0.0, 1.0}
         np.testing.assert_array_equal(motion.state.x.sum(axis=(1, 2)), 12)
         np.testing.assert_allclose(motion.frame().conserved_energy, start, atol=1e-11)
-    assert moved > 50
+    assert moved > 20
     assert np.abs(motion.state.thermostat["heat"]).min() > 0.1
 
 
