@@ -67,8 +67,6 @@ def first_half(
     gx, gy, gz = turned(mx, my, mz, mx, my, mz, fx, fy, fz, time, damping)
     dx, dy, dz = mx - ax, my - ay, mz - az
     work = fx * (ax - sx + 0.5 * dx) + fy * (ay - sy + 0.5 * dy) + fz * (az - sz + 0.5 * dz)
-    # The trapezoidal rule needs one field without its constant multiple of S at both ends.
-    work = work - 0.5 * along * (gx * dx + gy * dy + gz * dz)
     return mx, my, mz, dx, dy, dz, gx, gy, gz, work
 
 
@@ -89,11 +87,10 @@ def second_half(
     damping: float,
 ) -> Any:
     """The other half of the step along the field F at the guess g: the spin, of length 1, and the work of F along the way."""
-    work = 0.5 * (fx * dx + fy * dy + fz * dz)
     along = gx * fx + gy * fy + gz * fz
     fx, fy, fz = fx - along * gx, fy - along * gy, fz - along * gz
     sx, sy, sz = turned(mx, my, mz, gx, gy, gz, fx, fy, fz, time, damping)
-    work = work + fx * (sx - mx) + fy * (sy - my) + fz * (sz - mz)
+    work = fx * (sx - mx + 0.5 * dx) + fy * (sy - my + 0.5 * dy) + fz * (sz - mz + 0.5 * dz)
     # Rotations keep the length to rounding, which would add up over many steps.
     scale = 1.0 / np.sqrt(sx * sx + sy * sy + sz * sz)
     return scale * sx, scale * sy, scale * sz, work

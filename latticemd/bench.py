@@ -16,6 +16,7 @@ from latticemd.config import RunInput
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Electrons, ForceField, require_interactions
 from latticemd.models.model import Model
+from latticemd.parameters import parameters_of
 from latticemd.plugins import load_plugin, plugin_names
 
 REFERENCE = "ed"
@@ -84,7 +85,7 @@ def bench(run_input: RunInput, patience: float = 30.0) -> Iterator[Row]:
     """
     model, _ = build_model(run_input)
     whole = Sample(model, build_first_replica(run_input, model).x)
-    chosen = (run_input.forcefield.name, dict(run_input.forcefield.parameters))
+    chosen = (run_input.forcefield.name, _given(run_input.forcefield.name, run_input.forcefield.parameters))
     own = [chosen] if _ladder(run_input.forcefield.name) else []
     ladders = [(name, dict(settings)) for name in plugin_names("forcefield") for settings in _ladder(name)]
     return compare(whole, own + [candidate for candidate in ladders if candidate not in own], patience)
@@ -124,6 +125,12 @@ def _reference(model: Model, candidates: Sequence[tuple[str, dict[str, Any]]]) -
     settings = {**settings, "solver": REFERENCE, "solver_settings": None}
     mean_field: ForceField = load_plugin("forcefield", "mean_field")(**settings)
     return mean_field
+
+
+def _given(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are not the defaults of a force field."""
+    defaults = {field.name: field.default for field, _ in parameters_of(load_plugin("forcefield", name))}
+    return {key: value for key, value in settings.items() if value != defaults[key]}
 
 
 def _ladder(name: str) -> tuple[Mapping[str, Any], ...]:

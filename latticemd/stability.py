@@ -9,6 +9,7 @@ import numpy as np
 
 from latticemd.integrators.integrator import Array, Integrator
 from latticemd.integrators.splitting import Splitting
+from latticemd.models.model import Motion
 
 _SCAN = 4000  # steps tried below the longest possible one; each instability starts between two of them
 
@@ -24,11 +25,15 @@ def stability_limit(integrator: Integrator, curvatures: Iterable[float], on_site
     ===================  ===================================================================================
     splitting words      the smallest dt with |trace of the step's matrix| > 2; 2 sqrt(m/K) for BAB and BAOAB
     overdamped           2 gamma/K, beyond which each step overshoots by more than it corrects
+    spins                1/|K|: their length holds at any dt, but then the energy of a mode grows by a tenth per step
     any other            2 sqrt(m/K), the limit of velocity Verlet, for want of a better one
     ===================  ===================================================================================
 
     Reference: Leimkuhler and Reich, Simulating Hamiltonian Dynamics, doi:10.1017/CBO9780511614118, section 2.
     """
+    if integrator.motion is Motion.SPIN:
+        fastest = max(abs(curvature) for curvature in curvatures)
+        return 1.0 / fastest if fastest else math.inf
     stable = [curvature for curvature in curvatures if curvature > 0]
     if isinstance(integrator, Splitting):
         return min((_word_limit(integrator.word, curvature, on_site, mass) for curvature in stable), default=math.inf)

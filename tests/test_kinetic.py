@@ -416,7 +416,7 @@ def test_every_check_that_applies_passes_on_an_input(load):
 
 
 def test_no_time_step_is_suggested_to_what_has_none(load):
-    with pytest.raises(InputError, match="a suggestion of dt is for displacements"):
+    with pytest.raises(InputError, match="no dt is better than another"):
         suggest_dt(load())
 
 

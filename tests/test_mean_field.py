@@ -12,12 +12,15 @@ from scipy.optimize import brentq
 from forcefields.mean_field import MeanField
 from forcefields.mean_field.mixing import Search
 from latticemd import Holstein, Lattice, Ramp, Simulation, State, System, load_plugin
+from latticemd.config import load_input
 from latticemd.errors import Diverged, InputError
 from latticemd.integrators import load_integrator
 from latticemd.measurements.forces import primitive_translations
 from latticemd.measurements.motion import restarted
 from latticemd.models.hubbard_holstein import HubbardHolstein
 from latticemd.models.tv_holstein import TVHolstein
+from latticemd.output.trajectory import read_trajectory
+from latticemd.runner import run
 from latticemd.state import Memory
 from latticemd.testing import check_forcefield
 
@@ -206,6 +209,7 @@ def test_settings_of_the_solver_are_checked():
 # memory
 
 
+MOMENTS = ["solves", "residual", "staggered_spin", "local_spin"]
 WORDS = ["BAB", "BABAB", "ABOBA", "BAOAB", "OBAB", "overdamped", "nose_hoover"]
 
 
@@ -242,6 +246,33 @@ def test_a_run_that_remembers_is_the_same_run_watched_or_not_and_after_a_restart
     assert watched.state.digest() == whole.digest()
     _, both = restarted(lambda state: run_of(word, state, watched=True), state, 3, 6)
     assert both.digest() == whole.digest()
+
+
+def test_a_run_in_a_directory_resumes_to_the_same_bytes(tmp_path):
+    """Through `latticemd run`: 6 steps at once, and 3 with a resumed run to 6, in which U falls all the while."""
+    text = """
+lattice:    {type: square, shape: [4, 4]}
+model:      {name: hubbard_holstein, coupling: 1.0, hubbard: {kind: linear, from: 4.0, to: 3.0, end: 6}}
+forcefield: {name: mean_field}
+initial:    {kind: normal, width: 0.5, seed: 2}
+dynamics:   {integrator: ABOBA, dt: 0.2, steps: 6, temperature: 0.2, friction: 0.5, seed: 3}
+output:     {every: 1, checkpoint_every: 2, figures: false}
+observables: [{name: forcefield, every: 1}]
+"""
+    (tmp_path / "input.yaml").write_text(text)
+
+    def ran(directory, steps, resume=False):
+        settings = [f"output.directory={tmp_path / directory}", f"dynamics.steps={steps}"]
+        return run(load_input(tmp_path / "input.yaml", settings), resume=resume)["digest"]
+
+    whole = ran("whole", 6)
+    ran("parts", 3)
+    assert ran("parts", 6, resume=True) == whole
+    values = []
+    for directory in ("whole", "parts"):
+        with read_trajectory(tmp_path / directory / "trajectory.h5") as trajectory:
+            values.append([trajectory.value(f"observables/forcefield/{name}")[:] for name in MOMENTS])
+    np.testing.assert_array_equal(*values)
 
 
 def test_a_replica_that_remembers_moves_alone_as_in_a_batch():

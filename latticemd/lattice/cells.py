@@ -31,12 +31,14 @@ class UnitCell:
     @cached_property
     def frame(self) -> Array:
         """The primitive vectors and, after them, unit vectors along the dimensions that they leave out, (D, D)."""
-        rows = list(np.array(self.vectors))
-        for axis in np.eye(len(rows[0]))[len(rows) :]:
-            # Subtracting the projection on what is there already leaves the part that is perpendicular to it.
-            across = axis - np.linalg.lstsq(np.array(rows).T, axis, rcond=None)[0] @ np.array(rows)
-            rows.append(across / np.linalg.norm(across))
-        return np.array(rows)
+        rows = np.array(self.vectors)
+        while len(rows) < rows.shape[1]:
+            across = (
+                np.eye(rows.shape[1]) - np.linalg.pinv(rows) @ rows
+            )  # of each axis the part perpendicular to the rows
+            lengths = np.linalg.norm(across, axis=1).round(9)
+            rows = np.concatenate([rows, across[[lengths.argmax()]] / lengths.max()])
+        return rows
 
     @cached_property
     def coordinates(self) -> Array:
@@ -44,12 +46,20 @@ class UnitCell:
         return np.array(self.basis) @ np.linalg.inv(self.frame)
 
     @cached_property
+    def nearest(self) -> float:
+        """The shortest distance between two sites [length]."""
+        a, b, offset = shell_offsets(self, 1)[0]
+        away = np.array(offset) @ np.array(self.vectors) + np.array(self.basis[b]) - np.array(self.basis[a])
+        return float(np.linalg.norm(away))
+
+    @cached_property
     def smallest(self) -> int:
         """Cells per direction from which on the nearest neighbours of a periodic lattice are surely distinct."""
         reached = [(a, b, np.array(offset)) for a, b, offset in shell_offsets(self, 1)]
         itself = [(a, a, np.zeros(len(self.vectors), dtype=int)) for a in range(len(self.basis))]
         pairs = itertools.combinations([*reached, *itself], 2)
-        return 1 + max(int(np.abs(one[2] - other[2]).max()) for one, other in pairs if one[:2] == other[:2])
+        apart = (int(np.abs(one[2] - other[2]).max()) for one, other in pairs if one[:2] == other[:2])
+        return 1 + max(apart, default=0)
 
 
 def _cells(**cells: tuple[list[list[float]], list[list[float]]]) -> dict[str, UnitCell]:

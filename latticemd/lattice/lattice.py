@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from latticemd.errors import InputError
 from latticemd.lattice.boundary import Boundary, boundaries_of, twist_of
 from latticemd.lattice.cells import UNIT_CELLS, Offset, Rows, UnitCell, shell_offsets
 from latticemd.lattice.symmetry import Operation, Symmetry, operations_of
+
+if TYPE_CHECKING:
+    from latticemd.lattice.irreps import Irrep
 
 Array = NDArray[Any]
 
@@ -292,6 +295,12 @@ class Lattice:
                 yield Symmetry(
                     f"{operation.name} + {list(shift)}", self.site(cells, operation.image[basis]), operation.rotation
                 )
+
+    def irreps(self) -> list[Irrep]:
+        """The irreducible representations of `point_group`, matrices in its order, the totally symmetric one first."""
+        from latticemd.lattice.irreps import irreps_of
+
+        return irreps_of(self.point_group, self.cell)
 
     @cached_property
     def _operations(self) -> list[Operation]:

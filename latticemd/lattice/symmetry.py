@@ -85,7 +85,7 @@ def operations_of(cell: UnitCell, tolerance: float = _EXACT) -> tuple[Operation,
         rotation = _orthogonal(cell.frame.T @ block @ np.linalg.inv(cell.frame.T))
         length = float(np.linalg.norm((rest - whole) @ cell.frame))
         matrix = block[:d, :d].astype(int)
-        operation = Operation(_name(rotation, matrix), matrix, rotation, image, shift[:, :d].astype(int))
+        operation = Operation(_name(block, matrix), matrix, rotation, image, shift[:, :d].astype(int))
         operations.append((not np.array_equal(block, np.eye(len(block))), -block, round(length, 9), operation))
     operations.sort(key=lambda entry: (entry[0], entry[1].ravel().tolist(), entry[2]))
     return tuple(operation for *_, operation in operations)
@@ -95,14 +95,14 @@ def _isometries(cell: UnitCell, tolerance: float) -> list[Array]:
     """Matrices (D, D) on coordinates of the frame: integers on the grid, signed permutations of what is across it."""
     vectors = np.array(cell.vectors)
     metric, lengths = vectors @ vectors.T, np.linalg.norm(vectors, axis=1)
-    close = 4 * tolerance * lengths.max() ** 2
+    close = 4 * tolerance * np.outer(lengths, lengths)
     candidates = offsets_within(vectors, lengths.max() * (1 + 4 * tolerance))
     squares = np.einsum("na,ab,nb->n", candidates, metric, candidates)
-    alike = [candidates[np.abs(squares - length**2) < close] for length in lengths]
+    alike = [candidates[np.abs(squares - length**2) < 4 * tolerance * length**2] for length in lengths]
     on_grid = [
         np.array(columns).T
         for columns in itertools.product(*alike)
-        if np.abs(np.array(columns) @ metric @ np.array(columns).T - metric).max() < close
+        if (np.abs(np.array(columns) @ metric @ np.array(columns).T - metric) < close).all()
     ]
     rest = len(cell.frame) - len(vectors)
     turned = [np.eye(rest)[list(order)] for order in itertools.permutations(range(rest))]
@@ -112,7 +112,8 @@ def _isometries(cell: UnitCell, tolerance: float) -> list[Array]:
         block = np.zeros((len(cell.frame),) * 2)
         block[: len(vectors), : len(vectors)] = matrix
         block[len(vectors) :, len(vectors) :] = turn
-        blocks.append(block)
+        if _order(block):  # a small shear can hide in the tolerance
+            blocks.append(block)
     return blocks
 
 
@@ -120,7 +121,7 @@ def _matches(cell: UnitCell, block: Array, tolerance: float) -> list[tuple[Array
     """Permutations of the basis, and translations in coordinates of the frame, that complete an isometry."""
     places, d = cell.coordinates, len(cell.vectors)
     turned = places @ block.T
-    close = 4 * tolerance * float(np.linalg.norm(cell.vectors, axis=1).max())
+    close = 4 * tolerance * cell.nearest
     found = []
     for target in places:
         moved = target - turned[0]
@@ -156,15 +157,23 @@ def _orthogonal(matrix: Array) -> Array:
     return np.where(np.abs(nearest - rounded) < 1e-12, rounded, nearest) + 0.0
 
 
-def _name(rotation: Array, matrix: Array) -> str:
-    power, order = rotation, 1
-    while np.abs(power - np.eye(len(rotation))).max() > 1e-6:
-        power, order = power @ rotation, order + 1
+def _order(block: Array) -> int:
+    """The number of times after which an operation has done nothing; 0 if it is none of a lattice."""
+    power = np.eye(len(block))
+    for order in range(1, 7):
+        power = power @ block
+        if np.array_equal(power, np.eye(len(block))):
+            return order
+    return 0
+
+
+def _name(block: Array, matrix: Array) -> str:
+    order = _order(block)
     if order == 1:
         return "identity"
-    if np.linalg.det(rotation) > 0:
+    if np.linalg.det(block) > 0:
         return f"rotation of order {order} {matrix.tolist()}"
-    if len(rotation) != 2 and np.abs(rotation + np.eye(len(rotation))).max() < 1e-6:
+    if len(block) != 2 and np.array_equal(block, -np.eye(len(block))):
         return "inversion"
     kind = "reflection" if order == 2 else "rotoreflection"
     return f"{kind} of order {order} {matrix.tolist()}"
