@@ -106,6 +106,20 @@ def offsets_within(vectors: Array, radius: float) -> Array:
     return np.asarray(grid - most)
 
 
+def shortening(vectors: Array) -> Array:
+    """The integer matrix T for which the rows of T @ vectors span the same lattice and none shortens another, (d, d)."""
+    rows, steps = vectors.copy(), np.eye(len(vectors), dtype=int)
+    while True:
+        before = steps.copy()
+        for one, other in itertools.permutations(range(len(rows)), 2):
+            # A step that shortens by rounding errors only would be taken back the next time.
+            times = int(np.rint((rows[one] @ rows[other] / (rows[other] @ rows[other])) * (1 - 1e-9)))
+            rows[one] -= times * rows[other]
+            steps[one] -= times * steps[other]
+        if np.array_equal(steps, before):
+            return steps
+
+
 def _pairs_within(cell: UnitCell, radius: float) -> tuple[Array, list[Offset]]:
     """Distances, sorted, and triples of all pairs of different sites within the radius."""
     vectors, basis = np.array(cell.vectors), np.array(cell.basis)
