@@ -154,7 +154,8 @@ class Sized(ABC):
     def _prepare(self, model: Model) -> None: ...
 
     @abstractmethod
-    def _evaluate(self, model: Model, x: Array, out: Electrons) -> None: ...
+    def _evaluate(self, model: Model, x: Array, out: Electrons) -> None:
+        """Of replicas that share mu and hops, otherwise of one."""
 
     @abstractmethod
     def _close(self) -> None: ...
@@ -183,8 +184,11 @@ class Sized(ABC):
         """Densities, free energies and forces of all replicas at x (R, N, D)."""
         if self._chooser:
             self._chooser.evaluate(model, x, step, out)
-        else:
+        elif model.filling is None and not model.needs_bonds:
             self._evaluate(model, x, out)
+        else:  # mu and hops are those of a replica
+            for r in range(len(x)):
+                self._evaluate(model, x[r : r + 1], _replica(out, r))
 
     def close(self) -> None:
         """Drop what was prepared or chosen."""
@@ -230,7 +234,8 @@ def _estimate(forcefield: ForceField, samples: list[tuple[Model, Array, Array]])
 
 def _replica(electrons: Electrons, r: int) -> Electrons:
     """Views of one replica."""
-    return Electrons(*(getattr(electrons, field.name)[r : r + 1] for field in dataclasses.fields(Electrons)))
+    one = slice(r, r + 1)
+    return Electrons(electrons.force[one], electrons.energy[one], electrons.density[one], electrons.mu[one])
 
 
 def _rms(values: Array) -> float:

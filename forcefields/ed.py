@@ -11,6 +11,7 @@ from scipy.special import expit
 
 from forcefields.memory import require_memory
 from latticemd.forcefield import Array, Capabilities, Electrons
+from latticemd.models.hamiltonian import Hamiltonian
 from latticemd.models.model import Model
 
 
@@ -18,12 +19,15 @@ from latticemd.models.model import Model
 class ExactDiagonalisation:
     """All eigenstates of H_el by LAPACK, then thermal sums over them.
 
-    n_i   = sum_n f(e_n) |<i|n>|^2,                     f(e) = 1/(exp((e - mu)/kT_el) + 1)
+    rho   = sum_n f(e_n) |n><n|,                        f(e) = 1/(exp((e - mu)/kT_el) + 1)
     Omega = C - kT_el sum_n log(1 + exp(-(e_n - mu)/kT_el)),  plus mu N_el at fixed filling
 
-    At fixed filling, mu solves sum_n f(e_n) = filling N for each replica. Replicas are diagonalised one after the other.
+    At fixed filling, mu solves sum_n f(e_n) = filling N o for each replica. Replicas are diagonalised one after the other.
 
-    Cost: O(N^3) time and 2 N^2 numbers per call; N about 2000 is a second. Use a linear-scaling force field beyond.
+    Of rho, the diagonal and, for models that ask for them, the blocks of sites and of hops.
+
+    Cost: O(N^3) time and 2 N^2 numbers per call for N orbitals; N about 2000 is a second. Use a linear-scaling force
+    field beyond.
 
     Reference: Golub and Van Loan, Matrix Computations, ch. 8 (divide and conquer, LAPACK ?syevd and ?heevd).
     """
@@ -31,46 +35,58 @@ class ExactDiagonalisation:
     _buffers: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def capabilities(self, model: Model, replicas: int) -> Capabilities:
-        """Exact, conservative and global; two N x N matrices of memory."""
-        orbitals = model.lattice.sites * model.orbitals
+        """Exact, conservative and global; two matrices over all orbitals, and one more where bonds are asked for."""
+        undistorted = Hamiltonian.undistorted(model)
+        matrices = 3 if undistorted.wants_pairs else 2
         return Capabilities(
             conservative=True,
             deterministic=True,
             energy=True,
             density=True,
             halo=None,
-            bytes_needed=4 * orbitals**2 * model.hops().amplitude.itemsize,
+            bytes_needed=2 * matrices * undistorted.size**2 * undistorted.amplitude.itemsize,
         )
 
     def prepare(self, model: Model, replicas: int) -> None:
         """Allocate H. Raises InputError when the machine cannot hold the matrices."""
         needed = self.capabilities(model, replicas).bytes_needed
         require_memory(needed, f"forcefield ed with {model.lattice.sites} sites", "use a smaller lattice")
-        orbitals = model.lattice.sites * model.orbitals
-        # Fortran order lets LAPACK overwrite H with its eigenvectors instead of copying it.
-        self._buffers["h"] = np.zeros((orbitals, orbitals), dtype=model.hops().amplitude.dtype, order="F")
 
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Energies, densities and forces of all replicas at x (R, N, D)."""
-        h = self._buffers["h"]
-        hops, onsite = model.hops(), model.onsite(x)
-        lower = np.maximum(hops.i, hops.j), np.minimum(hops.i, hops.j)
-        amplitude = np.where(hops.i > hops.j, hops.amplitude, np.conj(hops.amplitude))
+        hamiltonian, kt = Hamiltonian.of(model, x), model.electronic_temperature
+        h = self._matrix(hamiltonian)
+        i, j = hamiltonian.i, hamiltonian.j
+        lower = np.maximum(i, j), np.minimum(i, j)
         constant = model.electron_constant(x)
+        diagonal = np.empty(hamiltonian.levels.shape)
+        pairs = np.empty((len(x), len(i)), dtype=h.dtype) if hamiltonian.wants_pairs else None
         for r in range(len(x)):
+            one = hamiltonian.replica(r)
             h.fill(0.0)
-            np.add.at(h, lower, amplitude)
-            np.einsum("ii->i", h)[:] += onsite[r]
+            np.add.at(h, lower, np.where(i > j, one.amplitude, np.conj(one.amplitude)))
+            np.einsum("ii->i", h)[:] += one.levels[0]
             energies, vectors = diagonalise(h)
             mu, extra = model.mu or 0.0, 0.0
             if model.filling is not None:
-                mu = chemical_potential(energies, model.filling, model.electronic_temperature)
+                mu = chemical_potential(energies, model.filling, kt)
                 extra = mu * model.filling * len(energies)
-            occupied = expit((mu - energies) / model.electronic_temperature)
-            out.density[r] = np.einsum("in,in,n->i", vectors, vectors.conj(), occupied, optimize=False).real
-            out.energy[r] = constant[r] + grand_potential(energies, mu, model.electronic_temperature) + extra
+            occupied = expit((mu - energies) / kt)
+            diagonal[r] = np.einsum("in,in,n->i", vectors, vectors.conj(), occupied, optimize=False).real
+            if pairs is not None:
+                pairs[r] = ((vectors * occupied) @ vectors.conj().T)[i, j]
+            out.energy[r] = constant[r] + grand_potential(energies, mu, kt) + extra
             out.mu[r] = mu
-        model.electronic_force(out.density, x, out.force)
+        rho = hamiltonian.density_matrix(diagonal, pairs)
+        out.density[...] = rho.density
+        model.electronic_force(rho, x, out.force)
+
+    def _matrix(self, hamiltonian: Hamiltonian) -> Array:
+        """A matrix to be filled; kept, since pages that are used again cost nothing."""
+        if "h" not in self._buffers or self._buffers["h"].dtype != hamiltonian.amplitude.dtype:
+            # Fortran order lets LAPACK overwrite H with its eigenvectors instead of copying it.
+            self._buffers["h"] = np.zeros((hamiltonian.size,) * 2, dtype=hamiltonian.amplitude.dtype, order="F")
+        return self._buffers["h"]
 
     def close(self) -> None:
         """Drop the matrix."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numba
 import numpy as np
@@ -13,14 +14,19 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from forcefields.dissection import Elimination, dissect
+from forcefields.exchange import exchanged
 from forcefields.fermi import MOST_POLES, SMALLEST_TOLERANCE, FermiPoles, fermi_poles
 from forcefields.lanes import LANE_BYTES
 from forcefields.memory import require_memory
-from forcefields.selected_inversion import Workspace, selected_inverse, work_entries, workspace
+from forcefields.selected_inversion import Workspace, selected_entries, selected_inverse, work_entries, workspace
 from forcefields.spectrum import spectral_reach
+from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
-from latticemd.models.model import Hops, Model
+from latticemd.models.hamiltonian import Hamiltonian
+from latticemd.models.model import Model
 from latticemd.parameters import parameter
+
+T = TypeVar("T")
 
 FILLING_TOLERANCE = 1e-13  # electrons per orbital
 
@@ -66,10 +72,10 @@ class PoleExpansion:
 
     def capabilities(self, model: Model, replicas: int) -> Capabilities:
         """Conservative (in float64) and global; memory for one set of fronts per thread."""
-        tree = self._elimination(model)
-        numbers = sum(work_entries(tree, not np.iscomplexobj(model.hops().amplitude)))
+        undistorted = Hamiltonian.undistorted(model)
+        numbers = sum(work_entries(self._elimination(model, undistorted), not undistorted.is_complex))
         chunks = -(-MOST_POLES // self._lanes) * replicas
-        answers = chunks * (model.lattice.sites + 2 * len(model.hops().i)) * 8
+        answers = chunks * (undistorted.size + 2 * len(undistorted.i)) * 8
         return Capabilities(
             conservative=self.precision == "float64",
             deterministic=True,
@@ -88,7 +94,8 @@ class PoleExpansion:
             "use a smaller lattice or fewer threads (NUMBA_NUM_THREADS)",
         )
         self.close()
-        tree, symmetric = self._elimination(model), not np.iscomplexobj(model.hops().amplitude)
+        undistorted = Hamiltonian.undistorted(model)
+        tree, symmetric = self._elimination(model, undistorted), not undistorted.is_complex
         free: SimpleQueue[Workspace] = SimpleQueue()
         for _ in range(threads):
             free.put(workspace(tree, symmetric, self._number))
@@ -96,26 +103,41 @@ class PoleExpansion:
 
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Energies, densities and forces of all replicas at x (R, N, D)."""
-        hops, onsite = model.hops(), model.onsite(x)
-        if model.filling is None:
-            out.mu[...] = model.mu or 0.0
-            answer = self._at_fixed_mu(model, hops, onsite - (model.mu or 0.0))
-            out.density[...], out.energy[...] = answer.density, answer.energy
-        else:
-            for r in range(len(x)):
-                mu, answer = self._at_fixed_filling(model, model.filling, hops, onsite[r : r + 1])
-                out.mu[r], out.density[r] = mu, answer.density[0]
-                out.energy[r] = answer.energy[0] + mu * model.filling * onsite.shape[1]
-        out.energy += model.electron_constant(x)
-        model.electronic_force(out.density, x, out.force)
+        hamiltonian = Hamiltonian.of(model, x)
+        out.mu[...], answer = self._answer(model, hamiltonian)
+        out.energy[...] = answer.energy + model.electron_constant(x)
+        if model.filling is not None:
+            out.energy += out.mu * model.filling * hamiltonian.size
+        rho = hamiltonian.density_matrix(answer.density, answer.bonds if hamiltonian.wants_pairs else None)
+        out.density[...] = rho.density
+        model.electronic_force(rho, x, out.force)
 
     def bonds(self, model: Model, x: Array) -> Array:
-        """<c+_j c_i> for the hops (i, j) of the model at x (R, N, D), complex (R, B); the density matrix rho_ij."""
-        hops, onsite = model.hops(), model.onsite(x)
-        if model.filling is None:
-            return self._at_fixed_mu(model, hops, onsite - (model.mu or 0.0)).bonds
-        answers = [self._at_fixed_filling(model, model.filling, hops, one[None])[1] for one in onsite]
-        return np.concatenate([answer.bonds for answer in answers])
+        """<c+_j c_i> for the hops (i, j) of a model of one orbital at x (R, N, D), complex (R, B); the density matrix rho_ij."""
+        return self._answer(model, Hamiltonian.of(model, x))[1].bonds
+
+    def exchange_energies(self, model: Model, x: Array) -> Array:
+        """What exchanging the levels H_ii and H_jj of the two sites of each hop would add to the free energy, (R, B) [energy].
+
+        Exact at fixed mu, by determinants (see `forcefields.exchange`); x (R, N, D). Cost: a little more than `evaluate`.
+        Raises InputError at fixed filling, where mu would follow each exchange, and for several orbitals on a site.
+        """
+        if model.filling is not None or model.orbitals > 1:
+            raise InputError(
+                "energies of exchanges need a fixed mu and one orbital per site; evaluate attempts instead"
+            )
+        hamiltonian = Hamiltonian.of(model, x).measured_from(model.mu or 0.0)
+        jobs = _jobs([self._fit(model, reach) for reach in spectral_reach(hamiltonian)], self._lanes)
+
+        def do(q: int, work: Workspace) -> Array:
+            one = hamiltonian.replica(jobs[q].replica)
+            entries = selected_entries(self._prepared["tree"], one.levels[0], one.amplitude, jobs[q].poles, work)
+            return exchanged(one.levels[0], one.i, one.j, entries, jobs[q].weights)
+
+        energies = np.zeros((len(x), len(hamiltonian.i)))
+        for job, share in zip(jobs, self._side_by_side(do, len(jobs)), strict=True):
+            energies[job.replica] += share
+        return energies
 
     def close(self) -> None:
         """Drop the order of elimination, the fronts and the threads."""
@@ -132,94 +154,114 @@ class PoleExpansion:
     def _number(self) -> np.dtype[Any]:
         return np.dtype(np.float64 if self.precision == "float64" else np.float32)
 
-    def _elimination(self, model: Model) -> Elimination:
+    def _elimination(self, model: Model, undistorted: Hamiltonian) -> Elimination:
         if "tree" in self._prepared:
             return self._prepared["tree"]
-        hops = model.hops()
-        return dissect(np.repeat(model.lattice.cells, model.orbitals, axis=0), hops.i, hops.j)
+        return dissect(np.repeat(model.lattice.cells, model.orbitals, axis=0), undistorted.i, undistorted.j)
 
     def _fit(self, model: Model, half_width: float) -> FermiPoles:
         return fermi_poles(model.electronic_temperature, half_width, tolerance=self.tolerance, count=self.poles)
 
-    def _at_fixed_mu(self, model: Model, hops: Hops, levels: Array) -> _Answer:
-        """Everything at mu = 0 for levels (R, N) measured from mu."""
-        fits = [self._fit(model, reach) for reach in spectral_reach(levels, hops)]
-        return self._solve(hops, levels, fits)
+    def _answer(self, model: Model, hamiltonian: Hamiltonian) -> tuple[Array | float, _Answer]:
+        """mu of every replica, and everything at it."""
+        if model.filling is None:
+            mu = model.mu or 0.0
+            levels = hamiltonian.measured_from(mu)
+            return mu, self._solve(levels, [self._fit(model, reach) for reach in spectral_reach(levels)])
+        each = [
+            self._at_fixed_filling(model, model.filling, hamiltonian.replica(r)) for r in range(len(hamiltonian.levels))
+        ]
+        return np.array([mu for mu, _ in each]), _Answer.stacked([answer for _, answer in each])
 
-    def _at_fixed_filling(self, model: Model, filling: float, hops: Hops, onsite: Array) -> tuple[float, _Answer]:
-        """mu and everything for one replica, onsite (1, N): a bracketed search that starts from isolated sites."""
-        kt = model.electronic_temperature
-        middle = 0.5 * (onsite.max() + onsite.min())
-        reach = float(spectral_reach(onsite - middle, hops)[0])
+    def _at_fixed_filling(self, model: Model, filling: float, hamiltonian: Hamiltonian) -> tuple[float, _Answer]:
+        """mu and everything for one replica: a bracketed search that starts from isolated sites."""
+        kt, levels = model.electronic_temperature, hamiltonian.levels
+        middle = 0.5 * (levels.max() + levels.min())
+        reach = float(spectral_reach(hamiltonian.measured_from(middle))[0])
         shift = kt * float(logit(filling))  # from the edges of the spectrum to those of the interval that mu lies in
         # One fit for all mu that can occur, so that the number of electrons is a smooth function of mu.
         fit = self._fit(model, 2.0 * reach + abs(shift))
         answers: dict[float, _Answer] = {}
 
         def excess(mu: float) -> float:
-            answers[mu] = self._solve(hops, onsite - mu, [fit])
+            answers[mu] = self._solve(hamiltonian.measured_from(mu), [fit])
             difference = float(answers[mu].density.mean()) - filling
             return difference if abs(difference) > FILLING_TOLERANCE else 0.0
 
         def isolated(mu: float) -> float:
-            return float(expit((mu - onsite) / kt).mean()) - filling
+            return float(expit((mu - levels) / kt).mean()) - filling
 
-        guess = float(brentq(isolated, onsite.min() + shift - kt, onsite.max() + shift + kt, xtol=1e-12))
+        guess = float(brentq(isolated, levels.min() + shift - kt, levels.max() + shift + kt, xtol=1e-12))
         low, high = _bracket(excess, guess, 0.25, middle + shift - reach, middle + shift + reach)
         mu = low if low == high else float(brentq(excess, low, high, xtol=4e-16, rtol=8.9e-16, maxiter=100))
         if mu not in answers:
             excess(mu)
         return mu, answers[mu]
 
-    def _solve(self, hops: Hops, levels: Array, fits: list[FermiPoles]) -> _Answer:
-        """Sums over the poles of each replica's fit; replicas and chunks of poles are independent jobs."""
-        replicas, sites = levels.shape
-        amplitude = hops.amplitude
+    def _solve(self, hamiltonian: Hamiltonian, fits: list[FermiPoles]) -> _Answer:
+        """Sums at mu = 0 over the poles of each replica's fit; replicas and chunks of poles are independent jobs."""
+        levels, amplitude = hamiltonian.levels, hamiltonian.amplitude
         jobs = _jobs(fits, self._lanes)
-        diagonal = np.empty((len(jobs), sites))
-        bonds = np.empty((len(jobs), len(amplitude)), dtype=complex)
+        diagonal = np.empty((len(jobs), hamiltonian.size))
+        bonds = np.empty((len(jobs), len(hamiltonian.i)), dtype=complex)
 
-        def do(q: int) -> float:
-            job, work = jobs[q], self._prepared["free"].get()
-            try:
-                return selected_inverse(
-                    self._prepared["tree"],
-                    levels[job.replica],
-                    amplitude,
-                    job.poles,
-                    job.weights,
-                    work,
-                    diagonal[q],
-                    bonds[q],
-                )
-            finally:
-                self._prepared["free"].put(work)
+        def do(q: int, work: Workspace) -> float:
+            job = jobs[q]
+            return selected_inverse(
+                self._prepared["tree"],
+                levels[job.replica],
+                amplitude if amplitude.ndim == 1 else amplitude[job.replica],
+                job.poles,
+                job.weights,
+                work,
+                diagonal[q],
+                bonds[q],
+            )
 
-        side_by_side = self._prepared["threads"].map if len(jobs) > 1 else map
-        log_det = list(side_by_side(do, range(len(jobs))))
+        log_det = self._side_by_side(do, len(jobs))
         if not np.isfinite(log_det).all():
             raise ArithmeticError("the Green's functions are not finite; are the positions?")
-        answer = _Answer(np.empty((replicas, sites)), np.empty(replicas), np.empty((replicas, len(amplitude)), complex))
-        hopping_square = 2.0 * float((np.abs(amplitude) ** 2).sum())
-        for r, fit in enumerate(fits):
-            answer.density[r] = 0.5 - fit.slope * levels[r]
-            answer.bonds[r] = -fit.slope * amplitude
-            answer.energy[r] = sites * fit.offset + 0.5 * levels[r].sum()
-            answer.energy[r] -= 0.5 * fit.slope * (np.square(levels[r]).sum() + hopping_square)
+        # At the start of the sums: what the fit has beside its poles, 1/2 - slope H.
+        slope, offset = (np.array([getattr(fit, name) for fit in fits])[:, None] for name in ("slope", "offset"))
+        square = np.square(levels).sum(axis=1) + 2.0 * np.atleast_2d(np.abs(amplitude) ** 2).sum(axis=1)
+        answer = _Answer(
+            0.5 - slope * levels,
+            hamiltonian.size * offset[:, 0] + 0.5 * levels.sum(axis=1) - 0.5 * slope[:, 0] * square,
+            -slope * np.atleast_2d(amplitude).astype(complex),
+        )
         for q, job in enumerate(jobs):  # in this order, whichever was done first
             answer.density[job.replica] -= diagonal[q]
             answer.bonds[job.replica] -= bonds[q]
             answer.energy[job.replica] -= log_det[q]
         return answer
 
+    def _side_by_side(self, do: Callable[[int, Workspace], T], jobs: int) -> list[T]:
+        """do(q, fronts of its own) for all jobs q, in as many threads as there are fronts."""
+
+        def one(q: int) -> T:
+            work = self._prepared["free"].get()
+            try:
+                return do(q, work)
+            finally:
+                self._prepared["free"].put(work)
+
+        spread = self._prepared["threads"].map if jobs > 1 else map
+        return list(spread(one, range(jobs)))
+
 
 @dataclass
 class _Answer:
-    """Density (R, N), Omega without C (R,), and bonds (R, B)."""
+    """Diagonal of rho (R, n), Omega without C (R,), and rho of the pairs of orbitals that H_el joins (R, P)."""
 
     density: Array
     energy: Array
     bonds: Array
+
+    @classmethod
+    def stacked(cls, answers: list[_Answer]) -> _Answer:
+        """The answers of several replicas as one."""
+        fields = ("density", "energy", "bonds")
+        return cls(*(np.concatenate([getattr(answer, name) for answer in answers]) for name in fields))
 
 
 class _Job(NamedTuple):

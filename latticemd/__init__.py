@@ -26,6 +26,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "Lattice": "latticemd.lattice",
     "Model": "latticemd.models.model",
+    "Motion": "latticemd.models.model",
+    "Hops": "latticemd.models.hamiltonian",
+    "DensityMatrix": "latticemd.models.hamiltonian",
     "Holstein": "latticemd.models.holstein",
     "ForceField": "latticemd.forcefield",
     "Capabilities": "latticemd.forcefield",

@@ -49,7 +49,7 @@ def build_model(run: RunInput) -> tuple[Model, dict[str, Ramp]]:
     """The model at step 0 and the ramps of those parameters that change."""
     lattice = run.lattice.to_lattice()
     given = {name: value for name, value in run.model.parameters.items() if value is not None}
-    ramps = {name: build_ramp(value) for name, value in given.items() if not isinstance(value, int | float)}
+    ramps = {name: build_ramp(value) for name, value in given.items() if not isinstance(value, int | float | str)}
     values = {name: ramps[name](0) if name in ramps else value for name, value in given.items()}
     model = load_plugin("model", run.model.name)(lattice, **values)
     return model, {name: ramp for name, ramp in ramps.items() if not ramp.is_constant}
@@ -92,11 +92,11 @@ def build_state(run: RunInput, model: Model) -> State:
     else:
         kernels.normals(initial.seed, int(Stream.INITIAL_POSITIONS), 0, 0, first, noise)
         x += initial.width * noise
-        if initial.kind == "checkerboard":
+        if initial.kind in ("ordered", "checkerboard"):
             x += model.ordered(initial.amplitude)
         elif initial.kind == "uniform":
             x += initial.value
-    state = State.at_rest(x)
+    state = State.at_rest(model.admissible(x))
     if initial.velocity == "zero" or not build_integrator(run).momenta:
         return state
     if initial.velocity == "file":

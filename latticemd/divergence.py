@@ -17,6 +17,7 @@ from latticemd.build import build_integrator
 from latticemd.config import RunInput
 from latticemd.errors import Diverged, OutputError
 from latticemd.integrators import Integrator
+from latticemd.models.model import Motion
 from latticemd.output.checkpoint import checkpoint_bytes, read_checkpoint
 from latticemd.output.directory import RunDirectory, write_atomically
 from latticemd.simulation import Simulation
@@ -64,6 +65,9 @@ def explained(
     lines[-1] += f"{_largest(good.state.f)}, is in {directory.last_good}"
     if good.note:
         lines.append(good.note)
+    if system.model.motion is Motion.OCCUPATION:
+        cause = "occupations stay between 0 and 1 at any dt: the cause is the force field or a parameter of the model"
+        return Diverged("\n".join([*lines, cause]))
     cause, dt = _time_step(integrator, system, good.state.step)
     return Diverged("\n".join([*lines, cause, *_way_on(run_input, system, directory, good.state, dt)]))
 
@@ -120,6 +124,8 @@ def _last_good(
 def _time_step(integrator: Integrator, system: System, step: int) -> tuple[str, float]:
     """A sentence about the role of the time step, and the dt to try instead [time]."""
     model, dt = system.model_at(step), integrator.dt
+    if integrator.motion is Motion.SPIN:
+        return "spins keep their length at any dt: more likely a cause is in the electronic force", 0.5 * dt
     stiffness = model.largest_stiffness()
     limit = stability_limit(integrator, [stiffness], model.harmonic_stiffness(), model.inertia())
     if integrator.momenta:
@@ -141,8 +147,8 @@ def _way_on(run_input: RunInput, system: System, directory: RunDirectory, good: 
     dt = float(f"{dt:.2g}")
     trial = f"try dt: {dt:g} (latticemd info --suggest-dt {shlex.quote(str(directory.input))} measures what suits)"
     model = system.model_at(good.step)
-    thermal_length = math.sqrt(model.electronic_temperature / model.harmonic_stiffness())
-    if not np.abs(good.x).max() < EXPLODED * thermal_length:
+    stiffness = model.harmonic_stiffness()  # zero for spins, which cannot explode
+    if stiffness and not np.abs(good.x).max() < EXPLODED * math.sqrt(model.electronic_temperature / stiffness):
         settings = {"dynamics.dt": f"{dt:g}", "dynamics.steps": _steps(dynamics.steps * dynamics.dt, dt)}
         return [f"the last good state is itself beyond use, so start anew and {trial}", _command(directory, settings)]
     velocity = ", velocity: file" if integrator.momenta else ""

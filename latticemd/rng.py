@@ -22,3 +22,8 @@ class Stream(enum.IntEnum):
     VELOCITY_RESCALING = 5
     CHECKS = 6
     PROBING = 7
+    DISORDER = 8
+    VACANCIES = 9
+    KINETIC_MONTE_CARLO = 10
+    MEAN_FIELD = 16
+    SPINS = 11

@@ -248,6 +248,9 @@ def _announce(run_input: RunInput, system: System, state: State, directory: RunD
     log.info("model %s, %s, electronic temperature %g; force field %s; integrator %s, dt %g, steps %d", run_input.model.name,
              ensemble, model.electronic_temperature, run_input.forcefield.name, run_input.dynamics.integrator,
              run_input.dynamics.dt, run_input.dynamics.steps)  # fmt: skip
+    if model.smallest_stiffness() < 0.0:
+        log.warning("the springs do not confine the lattice: their lowest stiffness is %.3g, so displacements may grow without "
+                    "bound; raise the stiffness or lower the coupling of neighbours", model.smallest_stiffness())  # fmt: skip
 
 
 @contextmanager

@@ -75,7 +75,7 @@ class Frame:
     @cached_property
     def order_field(self) -> Array:
         """The local order parameter (R, N)."""
-        return self.model.order_field(self.density)
+        return self.model.order_field(self.state.x, self.density)
 
 
 class Reporter(Protocol):
@@ -95,7 +95,8 @@ class Simulation:
         simulation.run(steps=400)
         simulation.state.x
 
-    Steps cost one force evaluation for most integrators; everything else is a few sweeps over memory.
+    Steps cost one force evaluation for most integrators; everything else is a few sweeps over memory. Raises InputError when
+    the integrator is for another kind of motion than that of the model, or needs what the force field lacks.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Simulation:
         reporters: Sequence[Reporter] = (),
         resumed: bool = False,
     ) -> None:
+        integrator.check(system)
         self.system = system
         self.integrator = integrator
         self.state = state

@@ -9,6 +9,7 @@ import numpy as np
 
 from latticemd.integrators.integrator import Array, Integrator
 from latticemd.integrators.splitting import Splitting
+from latticemd.models.model import Motion
 
 _SCAN = 4000  # steps tried below the longest possible one; each instability starts between two of them
 
@@ -24,11 +25,15 @@ def stability_limit(integrator: Integrator, curvatures: Iterable[float], on_site
     ===================  ===================================================================================
     splitting words      the smallest dt with |trace of the step's matrix| > 2; 2 sqrt(m/K) for BAB and BAOAB
     overdamped           2 gamma/K, beyond which each step overshoots by more than it corrects
+    spins                1/|K|: their length holds at any dt, but then the energy of a mode grows by a tenth per step
     any other            2 sqrt(m/K), the limit of velocity Verlet, for want of a better one
     ===================  ===================================================================================
 
     Reference: Leimkuhler and Reich, Simulating Hamiltonian Dynamics, doi:10.1017/CBO9780511614118, section 2.
     """
+    if integrator.motion is Motion.SPIN:
+        fastest = max(abs(curvature) for curvature in curvatures)
+        return 1.0 / fastest if fastest else math.inf
     stable = [curvature for curvature in curvatures if curvature > 0]
     if isinstance(integrator, Splitting):
         return min((_word_limit(integrator.word, curvature, on_site, mass) for curvature in stable), default=math.inf)
@@ -41,7 +46,9 @@ def stability_limit(integrator: Integrator, curvatures: Iterable[float], on_site
 
 def _word_limit(word: str, curvature: float, on_site: float, mass: float) -> float:
     """First instability of a mode [time]; with R at the latest half a turn, where the rotation loses its sense."""
-    longest = math.pi * math.sqrt(mass / on_site) if "R" in word else 2.5 * len(word) * math.sqrt(mass / curvature)
+    longest = 2.5 * len(word) * math.sqrt(mass / curvature)
+    if "R" in word and on_site > 0.0:
+        longest = min(longest, math.pi * math.sqrt(mass / on_site))
     steps = longest * np.arange(1, _SCAN + 1) / _SCAN
     # A thousandth of a percent beyond 2 is rounding of marginal modes, such as one on which no kick is left to act.
     unstable = np.abs(_traces(word, steps, curvature, on_site, mass)) > 2.0 * (1.0 + 1e-5)
@@ -72,6 +79,8 @@ def _letter(letter: str, tau: Array, rotates: bool, curvature: float, on_site: f
         matrix[:, 0, 1] = tau / mass
     elif letter == "B":
         matrix[:, 1, 0] = -tau * (curvature - on_site if rotates else curvature)
+    elif letter == "R" and on_site == 0.0:
+        matrix[:, 0, 1] = tau / mass
     elif letter == "R":
         frequency = math.sqrt(on_site / mass)
         matrix[:, 0, 0] = matrix[:, 1, 1] = np.cos(frequency * tau)

@@ -8,11 +8,13 @@ stability                    the largest curvature of the free energy, by Lanczo
 accuracy, with momenta       the energy error of bath-free steps at a small dt, extrapolated with its order
 accuracy, `overdamped`       the bias K dt/2 gamma of <x^2> in a well of curvature K, taken over all modes
 accuracy, `overdamped_lm`    dt < gamma/K: no mode overshoots (harmonic wells are sampled without bias)
+accuracy, `llg`              the energy error of spins, as with momenta
 ===========================  =======================================================================================
 
 Errors are per degree of freedom and in units of kT: a tolerance of 0.01 leaves every mode its energy to about one percent,
 on lattices of any size. Electrons soften or stiffen the lattice, so K differs from that of the springs; the larger of the
-two counts, because electrons that soften small displacements have nothing left to give to large ones. Everything is
+two counts, because electrons that soften small displacements have nothing left to give to large ones. Spins have the
+curvature of the free energy along their spheres, of whichever sign, for a frequency, and no classical bound. Everything is
 measured on the first replica, with all ramps at their values for step 0.
 """
 
@@ -26,9 +28,11 @@ import numpy as np
 from latticemd.backends import kernels_for
 from latticemd.build import build_first_replica, build_forcefield, build_integrator, build_model
 from latticemd.config import RunInput
+from latticemd.errors import InputError
 from latticemd.integrators import Integrator
 from latticemd.integrators.overdamped import LeimkuhlerMatthews
 from latticemd.integrators.splitting import Splitting
+from latticemd.models.model import Motion
 from latticemd.rng import Stream
 from latticemd.simulation import Simulation
 from latticemd.stability import stability_limit
@@ -93,14 +97,19 @@ class Accuracy:
 
 
 def suggest_dt(run_input: RunInput, energy_tolerance: float = ENERGY_TOLERANCE) -> Advice:
-    """Measure on the first replica of an input, and suggest a time step for its integrator."""
+    """Measure on the first replica of an input, and suggest a time step for its integrator.
+
+    Raises InputError where occupations move, for which any dt will do.
+    """
     probe = Probe(run_input)
     model, integrator = probe.system.model, probe.integrator
-    classical = model.largest_stiffness()
+    classical = 0.0 if probe.spins else model.largest_stiffness()
     first = probe.curvature(probe.state.x, _normals(probe.state.x, 0), PRODUCTS)
     settled = probe.settled(_limit(probe, [first.highest, classical]))
     later = probe.curvature(settled.x, first.mode, MORE_PRODUCTS)
     stiffest = max(first.highest, later.highest, classical)
+    if probe.spins:
+        stiffest = max(stiffest, -first.lowest, -later.lowest)
     limit = _limit(probe, [first.lowest, stiffest])
     accuracy = _accuracy(probe, stiffest, first.rms, energy_tolerance)
     quantities = [
@@ -128,9 +137,12 @@ class Probe:
 
     def __init__(self, run_input: RunInput) -> None:
         model, _ = build_model(run_input)
+        if model.motion is Motion.OCCUPATION:
+            raise InputError("no dt is better than another: kinetic Monte Carlo is the same process for any of them")
         self.system = System(model, build_forcefield(run_input), 1)
         self.state = build_first_replica(run_input, model)
         self.integrator = build_integrator(run_input)
+        self.spins = model.motion is Motion.SPIN
         # The bath where there is one; NVE runs are measured against the temperature of the electrons.
         self.temperature = self.integrator.temperature(0) or model.electronic_temperature
 
@@ -142,14 +154,17 @@ class Probe:
 
         Reference: Zhou, Saad, Tiago and Chelikowsky, doi:10.1016/j.jcp.2006.03.017 (the bound).
         """
-        # A hundredth of the thermal length: far above rounding, also of single precision, and still in the linear range.
-        length = 0.01 * math.sqrt(self.temperature / self.system.model.largest_stiffness()) * math.sqrt(x.size)
+        # A hundredth of the thermal length, or of a radian: far above rounding, also of single precision, and still in the
+        # linear range.
+        one = 1.0 if self.spins else math.sqrt(self.temperature / self.system.model.largest_stiffness())
+        length = 0.01 * one * math.sqrt(x.size)
+        begin = self._across(x, begin)
         basis = [begin / np.linalg.norm(begin)]
         diagonal: list[float] = []
         beside: list[float] = []
         while len(diagonal) < min(products, x.size):
             forward, backward = (self._force(x + sign * length * basis[-1]) for sign in (1.0, -1.0))
-            product = (backward - forward) / (2.0 * length)
+            product = self._across(x, (backward - forward) / (2.0 * length))
             diagonal.append(float(np.vdot(basis[-1], product)))
             for _ in range(2):  # once is not enough in finite precision
                 for vector in basis:
@@ -190,12 +205,14 @@ class Probe:
         e_i = (p_i/m) dp_i - F_i dx_i, with (dx, dp) the deviation from the trajectory without error. That is known from a
         run with half the step: of the deviation from it, order p leaves 1 - 2^-p. The sum of e_i is the error of the whole
         energy to first order, but unlike it, e_i tells how large the errors are that cancel between modes. Being early or
-        late is no error: then dp = F dt and dx = p/m dt.
+        late is no error: then dp = F dt and dx = p/m dt. Of a spin, whose motion is across F, the sum over components counts.
         """
         (x, p, _), (fine_x, fine_p, force) = self._path(dt, steps, 1), self._path(0.5 * dt, steps, 2)
         share = 1.0 - 2.0 ** -(_known_order(self.integrator) or 2)
         mass = self.system.model.inertia()
         errors = (fine_p / mass * (p - fine_p) - force * (x - fine_x)) / share
+        if self.spins:
+            errors = errors.sum(axis=-1, keepdims=True)
         return errors, float(np.mean(fine_p**2)) / mass
 
     def _path(self, dt: float, steps: int, every: int) -> tuple[Array, Array, Array]:
@@ -212,9 +229,14 @@ class Probe:
         return x, p, force
 
     def _force(self, x: Array) -> Array:
-        state = State.at_rest(x)
+        """The force at x; of spins, the field across them at the directions of x."""
+        state = State.at_rest(self.system.model.admissible(x))
         self.system.update_forces(state, 0)
-        return state.f
+        return self._across(state.x, state.f)
+
+    def _across(self, x: Array, vectors: Array) -> Array:
+        """`vectors` without their part along x where only directions move; as they are for displacements."""
+        return vectors - x * np.einsum("rnd,rnd->rn", x, vectors)[..., None] if self.spins else vectors
 
 
 def _accuracy(probe: Probe, stiffest: float, rms: float, tolerance: float) -> Accuracy:
@@ -222,12 +244,12 @@ def _accuracy(probe: Probe, stiffest: float, rms: float, tolerance: float) -> Ac
     percent = f"{100 * tolerance:g} % of kT"
     if isinstance(integrator, LeimkuhlerMatthews):
         return Accuracy(integrator.friction / stiffest, "no mode overshoots: dt < friction/curvature")
-    if not integrator.momenta:
+    if not integrator.momenta and not probe.spins:
         # The energy kT/2 of a mode is too large by K dt/2 gamma of itself.
         reason = f"bias of the energies of modes, rms {percent}"
         instead = Quantity("dt for overdamped_lm", integrator.friction / stiffest, "time", "at the same cost")
         return Accuracy(4.0 * tolerance * integrator.friction / rms, reason, (instead,))
-    frequency = math.sqrt(stiffest / model.inertia())
+    frequency = stiffest if probe.spins else math.sqrt(stiffest / model.inertia())
     dt = SMALL_STEP / frequency
     error = probe.energy_error(dt, ENERGY_STEPS)
     order: float | None = _known_order(integrator)
@@ -254,6 +276,12 @@ def _limit(probe: Probe, curvatures: list[float]) -> float:
 def _stiffness(
     integrator: Integrator, classical: float, first: Curvature, later: Curvature, mass: float
 ) -> list[Quantity]:
+    if integrator.motion is Motion.SPIN:
+        return [
+            Quantity(f"fastest precession, {place}", max(at.highest, -at.lowest), "1/time", "measured, with electrons")
+            for place, at in (("start", first), (f"step {SETTLING_STEPS}", later))
+        ]
+
     def scale(curvature: float) -> float:
         stiff = max(curvature, 0.0)
         return math.sqrt(stiff / mass) if integrator.momenta else stiff / integrator.friction
@@ -269,6 +297,8 @@ def _stiffness(
 def _words(integrator: Integrator) -> str:
     if isinstance(integrator, Splitting):
         return f"of the word {integrator.word}"
+    if integrator.motion is Motion.SPIN:
+        return "1/frequency, a turn by one radian"
     return "2/frequency, that of Verlet" if integrator.momenta else "2/rate"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from latticemd import Holstein
 from latticemd.forcefield import Electrons
-from latticemd.models.model import Hops
+from latticemd.models.hamiltonian import Hops
 
 
 def electrons(forcefield, model, x, step=0) -> Electrons:

@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 
 from latticemd import observables
 from latticemd.errors import InputError
-from latticemd.figures import (
-    centred_structure_factor,
-    chosen_frames,
-    columns_for,
-    draw_run,
-    picture,
-    read_run,
-)
+from latticemd.figures import draw_run, read_run
+from latticemd.figures.maps import Map, columns_for, picture
+from latticemd.figures.pages import centred_structure_factor
+from latticemd.figures.reading import chosen_frames
 from latticemd.lattice import Lattice
 from latticemd.output.directory import RunDirectory
 from latticemd.output.trajectory import TrajectoryHeader, TrajectoryWriter
 
-INPUT = "model: {name: holstein, coupling: 1.5, mu: null}\ndynamics: {dt: 0.1, temperature: 0.1, steps: 100}\n"
+INPUT = """
+lattice: {{type: {type}, shape: {shape}, boundary: {boundary}}}
+model: {{name: holstein, coupling: 1.5, filling: 0.5}}
+dynamics: {{integrator: langevin, dt: 0.1, temperature: 0.1, steps: 100}}
+"""
 
 
 def order_fields(lattice, frames, replicas=1, seed=0):
@@ -44,8 +44,8 @@ def write_run(path, lattice, fields, *, density=True, series=True, dt=0.5):
         box=(*map(float, lattice.shape), 1.0),
         replicas=replicas,
         provenance={
-            "input": INPUT,
-            "lattice": json.dumps({"type": lattice.type, "shape": lattice.shape}),
+            "input": INPUT.format(type=lattice.type, shape=list(lattice.shape), boundary=lattice.boundary[0]),
+            "lattice": json.dumps(lattice.to_dict()),
             "model": json.dumps({"name": "holstein", "symbol": "Q"}),
         },
     )
@@ -97,24 +97,24 @@ def test_site_x_y_is_drawn_x_to_the_right_and_y_up():
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (12, 6), (4, 10)])
-def test_the_checkerboard_peak_is_the_middle_pixel_at_pi_pi(shape):
+def test_the_peak_of_perfect_order_is_the_middle_pixel(shape):
     lattice = Lattice("square", shape)
     shown, (left, right, bottom, top) = centred_structure_factor(np.full(lattice.sites, 0.5), lattice)
     assert shown.shape == (shape[1] + 1, shape[0] + 1)
     assert np.unravel_index(shown.argmax(), shown.shape) == (shape[1] // 2, shape[0] // 2)
     assert shown.max() == pytest.approx(lattice.sites / 4)
-    assert (left + right) / 2 == pytest.approx(np.pi)
-    assert (bottom + top) / 2 == pytest.approx(np.pi)
+    assert (left + right) / 2 == pytest.approx(0, abs=1e-12)
+    assert (bottom + top) / 2 == pytest.approx(0, abs=1e-12)
 
 
-def test_a_charge_wave_along_x_is_drawn_on_the_horizontal_axis():
+def test_a_wave_along_x_is_drawn_on_the_horizontal_axis():
     lattice = Lattice("square", (8, 6))
-    charge = np.cos(2 * np.pi * 2 * lattice.cells[:, 0] / 8)
-    shown, (left, right, *_) = centred_structure_factor(charge * lattice.staggered, lattice)
+    wave = np.cos(2 * np.pi * 2 * lattice.cells[:, 0] / 8)
+    shown, (left, right, *_) = centred_structure_factor(wave, lattice)
     peaks = np.argwhere(shown > 0.5 * shown.max())
-    assert peaks.tolist() == [[0, 2], [0, 6], [6, 2], [6, 6]]  # q_y = 0 and 2 pi, q_x = pi/2 and 3 pi/2
-    centre_of_column_2 = left + 2.5 * (right - left) / 9
-    assert centre_of_column_2 == pytest.approx(np.pi / 2)
+    assert peaks.tolist() == [[3, 2], [3, 6]]  # q_y = 0, q_x = -pi/2 and pi/2
+    centre_of_column_6 = left + 6.5 * (right - left) / 9
+    assert centre_of_column_6 == pytest.approx(np.pi / 2)
 
 
 @given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=60), st.integers(2, 16))
@@ -173,7 +173,10 @@ def test_series_without_a_finite_value_are_left_out_and_the_parameters_are_told(
     run = read_run(tmp_path / "run")
     assert "kinetic_energy" not in run.series
     assert run.title == "Holstein model  ·  square lattice 6 × 4"
-    assert run.parameters == "coupling 1.5,  temperature 0.1,  dt 0.1"
+    given = (
+        "electronic temperature 0.1,  filling 0.5,  hopping 1,  coupling 1.5,  stiffness 1,  intersite 0.18,  mass 1"
+    )
+    assert run.parameters == f"{given},  temperature 0.1,  friction 0.2,  dt 0.1"
 
 
 # drawing
@@ -223,6 +226,42 @@ def test_the_map_has_the_positive_domain_where_it_lies(tmp_path):
     assert (positive > 0.2).all()
     assert (mapped[inner : half - inner] < -0.2).all()
     assert (mapped[half + inner :, inner : half - inner] < -0.2).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("lattice", "rings"),
+    [
+        (Lattice("chain", (12,)), True),
+        (Lattice("ladder", (7,)), False),
+        (Lattice("triangular", (5, 4)), True),
+        (Lattice("honeycomb", (4, 3)), False),
+        (Lattice("kagome", (3, 4), "open"), False),
+        (Lattice("cubic", (4, 3, 3)), True),
+        (Lattice("square", (5, 6), "open"), False),
+    ],
+    ids=lambda value: getattr(value, "type", ""),
+)
+def test_every_lattice_has_its_pictures(tmp_path, lattice, rings):
+    fields = 0.4 * np.sin(np.arange(3 * lattice.sites)).reshape(3, 1, -1)
+    write_run(tmp_path / "run", lattice, fields)
+    paths = draw_run(tmp_path / "run")
+    assert ("structure_factor.png" in [path.name for path in paths]) == rings
+    assert drawn_share(tmp_path / "run/figures/order_parameter.png") > 0.1
+    np.testing.assert_allclose(read_run(tmp_path / "run").fields, fields[:, 0], atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["triangular", "honeycomb", "kagome", "square"])
+def test_the_polygons_of_a_map_tile_the_cells(name):
+    lattice = Lattice(name, (4, 3))
+    polygons = Map(lattice)._polygons
+    corners = [np.roll(polygon, -1, axis=0) for polygon in polygons]
+    areas = [0.5 * abs(np.linalg.det(np.stack([a, b], axis=1)).sum()) for a, b in zip(polygons, corners, strict=True)]
+    assert sum(areas) == pytest.approx(12 * abs(np.linalg.det(lattice.vectors)))
+    for polygon, site in zip(polygons, lattice.positions, strict=True):
+        assert np.ptp(np.linalg.norm(polygon - site, axis=1)) < 2.0
+        nearest = np.linalg.norm(lattice.positions - polygon.mean(axis=0), axis=1).argmin()
+        np.testing.assert_array_equal(lattice.positions[nearest], site)
 
 
 @pytest.mark.filterwarnings("error")

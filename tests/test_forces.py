@@ -11,7 +11,7 @@ from scipy.special import expit
 
 from latticemd import Holstein, Lattice
 from latticemd.errors import InputError
-from latticemd.models.model import Hops
+from latticemd.models.hamiltonian import Hops
 
 ENSEMBLES = [{"mu": 0.0}, {"mu": -0.7}, {"filling": 0.5}, {"filling": 0.3}]
 

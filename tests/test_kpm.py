@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import ClassVar
 
 import numba
 import numpy as np
@@ -21,7 +20,7 @@ from forcefields.kpm.probing import Coloured, OnGraph, Random
 from forcefields.kpm.square import OnSquare
 from latticemd import Holstein, Lattice, State, System
 from latticemd.errors import Diverged, InputError
-from latticemd.models.model import Hops
+from latticemd.models.hamiltonian import Hamiltonian, Hops
 
 
 def error(forcefield, model, x) -> float:
@@ -55,29 +54,26 @@ class Diagonals(Holstein):
         return Hops(i, j, np.full(len(i), -self.hopping))
 
 
-@dataclasses.dataclass(frozen=True)
-class TwoOrbitals(Holstein):
-    orbitals: ClassVar[int] = 2
-
-
 def signs(model: Holstein, count: int) -> Random:
     return Random(np.random.default_rng(5).choice(np.array([-1, 1], np.int8), (count, model.lattice.sites)))
 
 
 # shapes: odd; two groups of rows; eight groups with a ragged last one, which all waves pass
 @pytest.mark.parametrize("shape", [(3, 3), (7, 9), (65, 69), (123, 260)])
-@pytest.mark.parametrize("random", [False, True], ids=["coloured", "random"])
-def test_compiled_kernels_agree_with_the_specification(shape, random):
+@pytest.mark.parametrize("kind", ["coloured", "some, with signs", "random"])
+def test_compiled_kernels_agree_with_the_specification(shape, kind):
     model = Holstein(Lattice("square", shape), hopping=0.8)
-    levels = model.onsite(random_positions(model, seed=1, replicas=2))
-    bounds = intervals(levels, model.hops())
+    hamiltonian = Hamiltonian.of(model, random_positions(model, seed=1, replicas=2))
+    bounds = intervals(hamiltonian)
     c = [np.cos(np.arange(count)) for count in (31, 19)]  # other numbers of moments for each replica
-    vectors = signs(model, 3) if random else None
-    graph = Graph.of(model.hops(), model.lattice.sites)
-    density, traces = OnGraph(graph, vectors or Coloured(square_colours(shape, 2))).propagate(levels, bounds, c)
+    vectors, chosen = (signs(model, 3), {}) if kind == "random" else (None, {})
+    if kind == "some, with signs":
+        chosen = {"signs": signs(model, 1).signs[0], "asked": np.array([2, 0, 3])}
+    probes = vectors or Coloured(square_colours(shape, 2), **chosen)
+    density, _, traces = OnGraph(probes).propagate(hamiltonian, bounds, c)
     for precision, limit in ((np.float64, 1e-12), (np.float32, 2e-4)):
-        compiled = OnSquare(shape, -0.8, 2, vectors, precision)
-        found, found_traces = compiled.propagate(levels, bounds, c)
+        compiled = OnSquare(shape, -0.8, 2, vectors, precision, **chosen)
+        found, _, found_traces = compiled.propagate(hamiltonian, bounds, c)
         np.testing.assert_allclose(found, density, rtol=0, atol=limit)
         for r in range(2):
             np.testing.assert_allclose(found_traces[r], traces[r], rtol=0, atol=limit * model.lattice.sites)
@@ -131,7 +127,7 @@ def test_with_a_colour_for_each_site_errors_fall_at_the_rate_of_the_nearest_pole
     # f has a pole at mu + i pi kT. Terms of its series fall as |z + sqrt(z^2 - 1)|^-k, z the pole on the scale of the interval.
     model = Holstein(Lattice("square", (6, 6)), mu=mu, electronic_temperature=0.3)
     x = random_positions(model, seed=2)
-    (interval,) = intervals(model.onsite(x), model.hops())
+    (interval,) = intervals(Hamiltonian.of(model, x))
     z = (mu + 1j * np.pi * model.electronic_temperature - interval.centre) / interval.half_width
     rate = abs(np.log(abs(z + np.sqrt(z * z - 1.0))))
     moments = np.arange(60, 180, 5)
@@ -369,8 +365,6 @@ def test_bytes_do_not_depend_on_the_number_of_threads(vectors):
 
 def test_what_it_cannot_serve_is_refused_with_numbers():
     model = Holstein(Lattice("square", (8, 8)))
-    with pytest.raises(InputError, match="serves models with 1 orbital per site, this one has 2"):
-        System(TwoOrbitals(Lattice("square", (8, 8))), KernelPolynomial())
     with pytest.raises(InputError, match="colours: expected an even number, got 7; use 8"):
         System(model, KernelPolynomial(colours=7))
     with pytest.raises(InputError, match="damping jackson needs moments"):

@@ -17,7 +17,8 @@ from latticemd.errors import InputError
 from latticemd.integrators.overdamped import EulerMaruyama
 from latticemd.integrators.splitting import Langevin, LangevinOBABO, Splitting, Verlet
 from latticemd.measurements.forces import gradient_error, symmetry_error
-from latticemd.models.model import Hops, Internal
+from latticemd.models.hamiltonian import Hops
+from latticemd.models.symmetry import Internal
 from latticemd.testing import (
     FORCEFIELD_CHECKS,
     INTEGRATOR_CHECKS,
@@ -365,8 +366,8 @@ class PullsTooLittle(Holstein):
 class DropsElectrons(Holstein):
     """A Hellmann-Feynman force with a factor that the Hamiltonian does not have."""
 
-    def electronic_force(self, density, x, out):
-        super().electronic_force(density, x, out)
+    def electronic_force(self, rho, x, out):
+        super().electronic_force(rho, x, out)
         out *= 1.0 + 1e-5
 
 
@@ -387,7 +388,7 @@ class ClaimsParticleHole(Holstein):
     mu: float = 1e-4
 
     def internal_symmetries(self):
-        return [Internal("particle-hole", -1.0)]
+        return [Internal("particle-hole", -np.eye(1))]
 
 
 @dataclass(frozen=True)

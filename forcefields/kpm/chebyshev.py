@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forcefields.spectrum import spectral_reach
-from latticemd.models.model import Hops
+from forcefields.spectrum import levels_of_sites, spectral_reach
+from latticemd.models.hamiltonian import Hamiltonian
 
 Array = NDArray[Any]
 
@@ -66,14 +66,15 @@ class Series:
         return Series(jackson * self.density, jackson * self.energy)
 
 
-def intervals(onsite: Array, hops: Hops) -> list[Interval]:
-    """An interval for each replica that holds all levels of H = onsite (R, N) on the diagonal and hops beside it.
+def intervals(hamiltonian: Hamiltonian) -> list[Interval]:
+    """An interval for each replica that holds all levels of H_el.
 
     A pure function of x, and that of -x is its mirror image to the last bit. Cost: O(N).
     """
-    centres = 0.5 * (onsite.max(axis=1) + onsite.min(axis=1))
+    lowest, highest = levels_of_sites(hamiltonian)
+    centres = 0.5 * (highest.max(axis=1) + lowest.min(axis=1))
     with np.errstate(invalid="ignore"):  # a single level without hops has no reach, and makes a quotient 0/0 on the way
-        reach = (1.0 + _MARGIN) * spectral_reach(onsite - centres[:, None], hops)
+        reach = (1.0 + _MARGIN) * spectral_reach(hamiltonian.measured_from(centres[:, None]))
     # It needs an interval too; any will do.
     return [Interval(float(c), float(w) or 1.0) for c, w in zip(centres, reach, strict=True)]
 

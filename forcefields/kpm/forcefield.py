@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from forcefields.filling import chemical_potential
-from forcefields.hopping import Graph, has_square_bonds, square_hopping
+from forcefields.hopping import Graph, SquareHopping, has_square_bonds
 from forcefields.kpm.chebyshev import MOST_MOMENTS, Interval, Series, fermi_series, intervals
-from forcefields.kpm.colouring import graph_colours, square_colours
-from forcefields.kpm.probing import BLOCK_BYTES, Coloured, OnGraph, Random
+from forcefields.kpm.colouring import colours_of_orbitals, graph_colours, square_colours
+from forcefields.kpm.probing import BLOCK_BYTES, Coloured, OnGraph, Probed, Random
 from forcefields.memory import require_memory
 from latticemd.backends import kernels_for
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
+from latticemd.models.hamiltonian import Hamiltonian
 from latticemd.models.model import Model
 from latticemd.parameters import parameter
 from latticemd.rng import Stream
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from forcefields.kpm.square import OnSquare
 
 _MOMENTS_EXPECTED = 2**13  # in the estimate of memory, where the positions are not known yet
-_BYTES_PER_SITE = 256  # of on-site energies, densities, and the search for the interval
+_BYTES_PER_ORBITAL = 256  # of on-site energies, densities, and the search for the interval
+_BYTES_PER_PAIR = 200  # of the list of pairs, the sparse matrix, and what is probed of the density matrix
 _BYTES_PER_NEIGHBOUR = 64  # while sites within c hops are coloured, some c^2 of them in two dimensions
 
 log = logging.getLogger("latticemd.run")
@@ -98,23 +100,28 @@ class KernelPolynomial:
         doc="of the vectors in compiled kernels; float32 is nearly twice as fast, with errors of 1e-6 and more",
     )
     ladder: ClassVar[tuple[dict[str, Any], ...]] = tuple({"colours": colours} for colours in (4, 8, 12))
+    _square: SquareHopping = field(init=False, default_factory=SquareHopping, repr=False, compare=False)
     _prepared: dict[str, Array] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def capabilities(self, model: Model, replicas: int) -> Capabilities:
         """Global and deterministic; its free energy is not the one that its force conserves."""
-        sites, moments = model.lattice.sites, self.moments or _MOMENTS_EXPECTED
+        orbitals, moments = model.lattice.sites * model.orbitals, self.moments or _MOMENTS_EXPECTED
         random = self.vectors == "random"
-        needed = replicas * (sites * _BYTES_PER_SITE + 8 * moments) + 8 * self.random_vectors * sites * random
-        if square_hopping(model) is not None:
+        needed = replicas * (orbitals * _BYTES_PER_ORBITAL + 8 * moments) + 8 * self.random_vectors * orbitals * random
+        if self._square.of(model) is not None:
             from forcefields.kpm.square import working_bytes  # numba need not be loaded for other lattices
 
             height, width = model.lattice.shape
             count = self.random_vectors if random else int(self._colours(model).max()) + 1
-            needed += working_bytes((height, width), self.precision) + 8 * replicas * count * (moments + sites * random)
+            needed += working_bytes((height, width), self.precision) + 8 * replicas * count * (
+                moments + orbitals * random
+            )
         else:
-            needed += 6 * max(BLOCK_BYTES, 16 * sites) + 200 * len(model.hops().i)
-            if not has_square_bonds(model):
-                needed += _BYTES_PER_NEIGHBOUR * sites * self.colours**model.lattice.dimensions
+            hops = model.hops()
+            needed += 6 * max(BLOCK_BYTES, 16 * orbitals)
+            needed += _BYTES_PER_PAIR * replicas * model.orbitals**2 * (len(hops.i) + model.lattice.sites)
+            if not has_square_bonds(model.lattice, hops):
+                needed += _BYTES_PER_NEIGHBOUR * model.lattice.sites * self.colours ** len(model.lattice.shape)
         return Capabilities(
             conservative=False, deterministic=True, energy=True, density=True, halo=None, bytes_needed=needed
         )
@@ -122,8 +129,6 @@ class KernelPolynomial:
     def prepare(self, model: Model, replicas: int) -> None:
         """Colour lattices without compiled kernels. Raises InputError for models it cannot serve and too little memory."""
         self.close()
-        if model.orbitals != 1:
-            raise InputError(f"forcefield kpm serves models with 1 orbital per site, this one has {model.orbitals}")
         if self.colours % 2:
             raise InputError(f"colours: expected an even number, got {self.colours}; use {self.colours + 1}")
         if self.damping == "jackson" and self.moments is None:
@@ -133,7 +138,7 @@ class KernelPolynomial:
             f"forcefield kpm with {model.lattice.sites} sites and {replicas} replica(s)",
             "use a smaller lattice, fewer replicas or fewer random vectors",
         )
-        if square_hopping(model) is None and self.vectors == "coloured":
+        if self._square.of(model) is None and self.vectors == "coloured":
             self._prepared["colours"] = self._colours(model)
         if self.vectors == "random":
             log.warning(
@@ -143,59 +148,56 @@ class KernelPolynomial:
 
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Densities, free energies and forces of all replicas at x (R, N, D)."""
-        onsite, electrons = model.onsite(x), self._electrons(model, step)
-        bounds = intervals(onsite, model.hops())
-        out.mu[:], series = self._series(model, onsite, bounds, electrons)
-        out.density[:], traces = electrons.propagate(onsite, bounds, [one.density for one in series])
-        out.energy[:] = [(one.energy * trace).sum() for one, trace in zip(series, traces, strict=True)]
+        hamiltonian = Hamiltonian.of(model, x)
+        electrons = self._electrons(model, step)
+        out.mu[:], series, seen = self._seen(model, hamiltonian, electrons, hamiltonian.wants_pairs)
+        out.energy[:] = [(one.energy * trace).sum() for one, trace in zip(series, seen.traces, strict=True)]
         if model.filling is not None:
-            out.energy += out.mu * model.filling * model.lattice.sites
+            out.energy += out.mu * model.filling * hamiltonian.size
         out.energy += model.electron_constant(x)
-        model.electronic_force(out.density, x, out.force)
+        rho = hamiltonian.density_matrix(seen.diagonal, seen.pairs)
+        out.density[:] = rho.density
+        model.electronic_force(rho, x, out.force)
 
     def bonds(self, model: Model, x: Array, step: int = 0) -> Array:
-        """<c+_j c_i> for the hops (i, j) of the model at x (R, N, D), (R, B); never with the compiled kernels.
+        """<c+_j c_i> for the pairs of orbitals (i, j) of the Hamiltonian at x (R, N, D), (R, P): of one orbital, the hops.
 
-        Both f_ij and the conjugate of f_ji are probed, and averaged. Sites of the same colour as j are as near to i as c - 1
-        hops, so that errors are larger than those of densities.
+        Never with the compiled kernels. Sites of the same colour as j are as near to i as c - 1 hops, so that errors are larger
+        than those of densities.
         """
-        hops, onsite = model.hops(), model.onsite(x)
-        bounds = intervals(onsite, hops)
-        _, series = self._series(model, onsite, bounds, self._electrons(model, step))
-        probed = OnGraph(Graph.of(hops, model.lattice.sites), self._probes(model, step))
-        i, j = np.concatenate([hops.i, hops.j]), np.concatenate([hops.j, hops.i])
-        found = [probed.entries(*one, i, j)[0] for one in zip(onsite, bounds, (s.density for s in series), strict=True)]
-        there, back = np.split(np.array(found), 2, axis=1)
-        return 0.5 * (there + back.conj())
+        seen = self._seen(model, Hamiltonian.of(model, x), OnGraph(self._probes(model, step)), pairs=True)[2]
+        assert seen.pairs is not None
+        return seen.pairs
 
     def close(self) -> None:
         """Drop the colours."""
         self._prepared.clear()
 
-    def _series(
-        self, model: Model, onsite: Array, bounds: list[Interval], electrons: OnSquare | OnGraph
-    ) -> tuple[Array, list[Series]]:
-        """mu (R,) and the series of each replica."""
-        temperature = model.electronic_temperature
+    def _seen(
+        self, model: Model, hamiltonian: Hamiltonian, electrons: OnSquare | OnGraph, pairs: bool
+    ) -> tuple[Array, list[Series], Probed]:
+        """mu (R,) and the series of each replica, and what is seen of f(H) with these."""
+        temperature, bounds = model.electronic_temperature, intervals(hamiltonian)
         if model.filling is None:
             whole = [fermi_series(interval, model.mu or 0.0, temperature) for interval in bounds]
-            return np.full(len(onsite), model.mu or 0.0), [self._cut(one, self._moments(one)) for one in whole]
-        # In the middle of the interval a Fermi edge needs most moments, so they suffice for any mu.
-        counts = [self._moments(fermi_series(interval, interval.centre, temperature)) for interval in bounds]
-        _, traces = electrons.propagate(onsite, bounds, [np.zeros(count) for count in counts])
-        mu = np.array([self._mu_at_filling(model, *one) for one in zip(bounds, traces, strict=True)])
-        each = zip(bounds, mu.tolist(), counts, strict=True)
-        return mu, [self._cut(fermi_series(one, level, temperature), count) for one, level, count in each]
+            mu, series = np.full(len(whole), model.mu or 0.0), [self._cut(one, self._moments(one)) for one in whole]
+        else:
+            # In the middle of the interval a Fermi edge needs most moments, so they suffice for any mu.
+            counts = [self._moments(fermi_series(interval, interval.centre, temperature)) for interval in bounds]
+            traces = electrons.propagate(hamiltonian, bounds, [np.zeros(count) for count in counts]).traces
+            wanted = model.filling * hamiltonian.size
+            mu = np.array([self._mu_of(wanted, temperature, *one) for one in zip(bounds, traces, strict=True)])
+            each = zip(bounds, mu.tolist(), counts, strict=True)
+            series = [self._cut(fermi_series(one, level, temperature), count) for one, level, count in each]
+        return mu, series, electrons.propagate(hamiltonian, bounds, [one.density for one in series], pairs)
 
-    def _mu_at_filling(self, model: Model, interval: Interval, trace: Array) -> float:
-        """The mu at which the series adds up to the filling, given the traces of T_k (M,)."""
-        temperature = model.electronic_temperature
+    def _mu_of(self, wanted: float, temperature: float, interval: Interval, trace: Array) -> float:
+        """The mu at which the series adds up to the wanted number of electrons, given the traces of T_k (M,)."""
 
         def count(mu: float) -> float:
             return float((self._cut(fermi_series(interval, mu, temperature), len(trace)).density * trace).sum())
 
         reach = interval.half_width + 40.0 * temperature
-        wanted = (model.filling or 0.0) * model.lattice.sites
         return chemical_potential(count, wanted, interval.centre - reach, interval.centre + reach)
 
     def _moments(self, series: Series) -> int:
@@ -206,9 +208,9 @@ class KernelPolynomial:
         return cut.damped() if self.damping == "jackson" else cut
 
     def _electrons(self, model: Model, step: int) -> OnSquare | OnGraph:
-        hopping = square_hopping(model)
+        hopping = self._square.of(model)
         if hopping is None:
-            return OnGraph(Graph.of(model.hops(), model.lattice.sites), self._probes(model, step))
+            return OnGraph(self._probes(model, step))
         from forcefields.kpm.square import OnSquare  # other lattices need no numba
 
         height, width = model.lattice.shape
@@ -216,17 +218,20 @@ class KernelPolynomial:
         return OnSquare((height, width), hopping, self.colours, random, getattr(np, self.precision))
 
     def _probes(self, model: Model, step: int) -> Coloured | Random:
-        return self._random(model.lattice.sites, step) if self.vectors == "random" else Coloured(self._colours(model))
+        if self.vectors == "random":
+            return self._random(model.lattice.sites * model.orbitals, step)
+        return Coloured(colours_of_orbitals(self._colours(model), model.orbitals))
 
     def _colours(self, model: Model) -> Array:
+        """The colours of the sites, (N,)."""
         if "colours" in self._prepared:
             return self._prepared["colours"]
-        if has_square_bonds(model):
+        if has_square_bonds(model.lattice, model.hops()):
             return square_colours(model.lattice.shape, self.colours)
-        return graph_colours(Graph.of(model.hops(), model.lattice.sites), self.colours)
+        return graph_colours(Graph.of_model(model), self.colours)
 
-    def _random(self, sites: int, step: int) -> Random:
+    def _random(self, orbitals: int, step: int) -> Random:
         """The vectors of a step, the same for all replicas, so that a replica does not notice the others."""
-        normals = np.empty((self.random_vectors, sites))
+        normals = np.empty((self.random_vectors, orbitals))
         kernels_for(normals).normals(self.seed, int(Stream.PROBING), 0, step, 0, normals)
         return Random(np.where(normals < 0.0, -1, 1).astype(np.int8))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cuda_kernels import thermostats
+from cuda_kernels import spins, thermostats
 from cuda_kernels.philox import normal_pair
 from latticemd.lattice import Stencil
 
@@ -91,6 +91,43 @@ def overdamped(
     x += moved
 
 
+def spins_first_half(
+    x: Array,
+    f: Array,
+    time: float,
+    damping: float,
+    amplitude: float,
+    noise: tuple[int, int, int, int],
+    base: Array,
+    moved: Array,
+    heat: Array,
+) -> None:
+    """The first half of a step of unit spins x in the field f, and the thermal rotation by `amplitude` normals.
+
+    Leaves in x the guess at which the field of the second half is to be found, in `base` the spins after the thermal
+    rotation and in `moved` how far that moved them, all (R, N, 3); takes the work along the way from `heat` (R,).
+    `noise` is (key, stream, step, first replica). See `cuda_kernels.spins.first_half`.
+    """
+    key, stream, step, first_replica = noise
+    moved[...] = 0.0
+    if amplitude:
+        normals(key, stream, 0, step, first_replica, moved)
+        moved *= amplitude
+    *after, work = spins.first_half(*_components(x), *_components(f), *_components(moved), time, damping)
+    for n, out in enumerate((base, moved, x)):
+        out[...] = np.stack(after[3 * n : 3 * n + 3], axis=-1)
+    heat -= work.sum(axis=1)
+
+
+def spins_second_half(x: Array, f: Array, time: float, damping: float, base: Array, moved: Array, heat: Array) -> None:
+    """The second half: x from the guess x, the field f there, and what `spins_first_half` has left in `base` and `moved`."""
+    *after, work = spins.second_half(
+        *_components(base), *_components(moved), *_components(x), *_components(f), time, damping
+    )
+    x[...] = np.stack(after, axis=-1)
+    heat -= work.sum(axis=1)
+
+
 def neighbour_sum(stencil: Stencil, x: Array, base: Array, own: float, theirs: float, out: Array) -> None:
     """out_i = base_i + own x_i + theirs sum_{j nn i} x_j, with the neighbours of a periodic grid."""
     # (replica, row, cell, basis, component)
@@ -138,3 +175,7 @@ def kinetic_energy(p: Array, inverse_mass: float) -> Array:
 def all_bounded(x: Array) -> bool:
     """Whether every element is a number of modulus below LARGEST."""
     return bool((np.abs(x) < LARGEST).all())  # also false for NaN
+
+
+def _components(vectors: Array) -> tuple[Array, Array, Array]:
+    return vectors[..., 0], vectors[..., 1], vectors[..., 2]

@@ -42,10 +42,10 @@ class NormalStart(Start):
     width: Annotated[float, Real("length", Bounds(gt=0))] = Field(1.0, description="standard deviation [length]")
 
 
-class CheckerboardStart(Start):
-    """The perfectly ordered pattern plus normal noise."""
+class OrderedStart(Start):
+    """The perfectly ordered pattern of the model plus normal noise; `checkerboard` is another word for it."""
 
-    kind: Literal["checkerboard"] = Field(description="kind of start")
+    kind: Literal["ordered", "checkerboard"] = Field(description="kind of start")
     amplitude: Length = Field(1.0, description="amplitude of the order [length]")
     width: Noise = Field(0.0, description="standard deviation of the noise [length]")
 
@@ -90,9 +90,9 @@ class FileStart(Start):
 
 
 InitialInput = Annotated[
-    NormalStart | CheckerboardStart | UniformStart | FileStart,
+    NormalStart | OrderedStart | UniformStart | FileStart,
     Field(discriminator="kind"),
-    choose("kind", NormalStart, CheckerboardStart, UniformStart, FileStart, default="normal"),
+    choose("kind", NormalStart, OrderedStart, UniformStart, FileStart, default="normal"),
 ]
 
 FrameField = Annotated[str, Choice("displacement", "momentum", "force", "density")]
@@ -184,10 +184,16 @@ class Correlation(Observable):
     name: Literal["correlation"] = Field(description="name of the observable")
 
 
-OBSERVABLES = (Energy, Temperature, OrderParameter, WallFraction, StructureFactor, Correlation)
+class ForceFieldDetails(Observable):
+    """What the force field tells about its answers, such as the solves and the residual of a self-consistent one."""
+
+    name: Literal["forcefield"] = Field(description="name of the observable")
+
+
+OBSERVABLES = (Energy, Temperature, OrderParameter, WallFraction, StructureFactor, Correlation, ForceFieldDetails)
 
 ObservableInput = Annotated[
-    Energy | Temperature | OrderParameter | WallFraction | StructureFactor | Correlation,
+    Energy | Temperature | OrderParameter | WallFraction | StructureFactor | Correlation | ForceFieldDetails,
     Field(discriminator="name"),
     choose("name", *OBSERVABLES),
 ]

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from latticemd.config.messages import KINDS, VALUE, listed, sentence, shown
 from latticemd.config.overrides import apply_overrides
 from latticemd.config.schema import RunInput
-from latticemd.config.yaml_source import Source, read_source
+from latticemd.config.yaml_source import Source, parse_source, read_source
 from latticemd.errors import InputError
 
 MOST_PROBLEMS = 10  # listed in one error
@@ -31,8 +31,17 @@ def load_input(path: Path, overrides: Sequence[str] = (), *, resuming: bool = Fa
     if not isinstance(source.data, dict):
         raise source.error((), f"expected keys {listed(RunInput.keys())}, got {shown(source.data)}")
     apply_overrides(source, overrides)
+    return _validated(source, Path(path).stem, resuming)
+
+
+def stored_input(text: str, path: Path) -> RunInput:
+    """The resolved input that a file of a run carries as text; `path` names the file in errors."""
+    return _validated(parse_source(text, str(path)), path.stem, resuming=True)
+
+
+def _validated(source: Source, name: str, resuming: bool) -> RunInput:
     try:
-        return RunInput.model_validate(source.data, context={"name": Path(path).stem, "resuming": resuming})
+        return RunInput.model_validate(source.data, context={"name": name, "resuming": resuming})
     except ValidationError as error:
         raise InputError("\n".join(_lines(source, error))) from None
 

@@ -25,7 +25,9 @@ from latticemd.config.section import Section
 from latticemd.config.values import Choice, Expect, Text
 from latticemd.config.writing import to_yaml
 from latticemd.errors import InputError
+from latticemd.models.model import Motion
 from latticemd.observables import require_transform
+from latticemd.plugins import load_plugin, plugin_names
 
 
 class RunInput(Section):
@@ -56,6 +58,7 @@ class RunInput(Section):
     @model_validator(mode="after")
     def resolve(self, info: ValidationInfo) -> Self:
         """Fill in what follows from other blocks: the electrons' temperature, the output directory, the schedules."""
+        self._check_motion()
         directory = self.output.directory or f"runs/{(info.context or {}).get('name', 'latticemd')}"
         return self.model_copy(
             update={
@@ -68,6 +71,26 @@ class RunInput(Section):
     def to_yaml(self) -> str:
         """The input with everything filled in, itself a runnable input that loads to an equal one."""
         return to_yaml(self)
+
+    def _check_motion(self) -> None:
+        """The integrator moves variables of the kind that the model has."""
+
+        default = Motion.DISPLACEMENT
+
+        def motion_of(integrator: str) -> Motion:
+            known = integrator in plugin_names("integrator")  # a word moves displacements
+            return getattr(load_plugin("integrator", integrator), "motion", default) if known else default
+
+        wanted, name = load_plugin("model", self.model.name).motion, self.dynamics.integrator
+        if motion_of(name) is wanted:
+            return
+        suits = [other for other in plugin_names("integrator") if motion_of(other) is wanted]
+        refuse(
+            f"{name} moves {motion_of(name).value}s, but the variables of model {self.model.name} are {wanted.value}s; "
+            f"expected one of {', '.join(suits) or 'none that is installed'}",
+            "dynamics",
+            "integrator",
+        )
 
     def _model_at_the_bath_temperature(self) -> ModelInput:
         if getattr(self.model, "electronic_temperature", 0.0) is not None:

@@ -98,8 +98,8 @@ class Chosen:
 
 
 def choose(key: str, *kinds: type[Section], default: str | None = None) -> Chosen:
-    """`Chosen` among classes whose field `key` is a Literal with the word that selects them."""
-    table = {get_args(kind.model_fields[key].annotation)[0]: kind for kind in kinds}
+    """`Chosen` among classes whose field `key` is a Literal with the words that select them."""
+    table = {word: kind for kind in kinds for word in get_args(kind.model_fields[key].annotation)}
 
     def find(word: str) -> type[Section]:
         if word not in table:

@@ -51,12 +51,12 @@ def symmetry_error(
 
 
 def internal_symmetry_error(landscape: Landscape, model: Model, x: Array) -> tuple[float, str] | None:
-    """Largest relative error under x -> factor x, F -> factor F, E -> E, and its name; None if the model has none."""
+    """Largest relative error under x -> M x + shift, F -> M F, E -> E, and its name; None if the model has none."""
     force, energy = landscape(x)
     errors = []
     for symmetry in model.internal_symmetries():
-        image_force, image_energy = landscape(symmetry.factor * x)
-        both = relative(image_force, symmetry.factor * force), _energy_error(image_energy, energy)
+        image_force, image_energy = landscape(x @ symmetry.matrix.T + symmetry.shift)
+        both = relative(image_force, force @ symmetry.matrix.T), _energy_error(image_energy, energy)
         errors.append((float(np.max(both)), symmetry.name))
     return max(errors, default=None)
 

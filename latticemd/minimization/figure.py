@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latticemd.build import build_model
+from latticemd.config import stored_input
 from latticemd.errors import InputError
-from latticemd.figures import BLACK, BLUE, DIVERGING, GREY, ORANGE, STYLE, picture
+from latticemd.figures.maps import Map
+from latticemd.figures.style import BLUE, GREY, ORANGE, STYLE, page
 from latticemd.lattice import Lattice
 from latticemd.output.checkpoint import read_checkpoint
 from latticemd.state import Array
@@ -25,6 +28,7 @@ class Descent:
 
     lattice: Lattice
     title: str
+    label: str
     order_field: Array
     energy: Array
     force: Array
@@ -34,7 +38,7 @@ class Descent:
 def draw_minimization(directory: Path) -> Path:
     """Draw DIR/figures/minimization.png from DIR/minimum.h5 and return its path.
 
-    The map shows the first replica, on square lattices where the density is known; the curves show all of them.
+    The order field is that of the first replica, drawn where the density is known; the curves show all of them.
     Raises InputError or OutputError if there is no readable minimum.h5.
     """
     import matplotlib
@@ -49,51 +53,47 @@ def draw_minimization(directory: Path) -> Path:
 
 def read_descent(directory: Path) -> Descent:
     """Read what `draw_minimization` draws."""
-    import yaml
-
     path = directory / "minimum.h5"
     if not path.is_file():
         raise InputError(f"{path} does not exist: give the directory of a minimisation")
     state, extra = read_checkpoint(path)
-    resolved = yaml.safe_load(extra["input"])
-    lattice = Lattice.from_dict(resolved["lattice"])
+    run_input = stored_input(extra["input"], path)
+    model, _ = build_model(run_input)
     verdict = "minimum" if extra["converged"].all() else "not converged"
-    parts = [resolved.get("title") or f"{resolved['model']['name'].capitalize()} model",
-             f"{lattice.type} lattice {' × '.join(map(str, lattice.shape))}", f"{verdict} after {state.step} steps"]  # fmt: skip
+    name = run_input.model.name.replace("_", " ").capitalize()
+    extent = " × ".join(map(str, model.lattice.shape))
+    parts = [run_input.title or f"{name} model", f"{model.lattice.type} lattice {extent}"]
+    parts.append(f"{verdict} after {state.step} steps")
     if state.replicas > 1:
         parts.append(f"{state.replicas} replicas (map: the first)")
     energy, force = extra["curve/free_energy"], extra["curve/largest_force"]
-    return Descent(lattice, "  ·  ".join(parts), extra["order_field"], energy, force, extra["force_tolerance"])
+    label = f"${model.order_symbol}$"
+    return Descent(
+        model.lattice, "  ·  ".join(parts), label, extra["order_field"], energy, force, extra["force_tolerance"]
+    )
 
 
 def _figure(descent: Descent) -> Figure:
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     panels: list[Any] = [_draw_energy] if np.isfinite(descent.energy).any() else []
     panels.append(_draw_force)
-    if descent.lattice.type == "square" and np.isfinite(descent.order_field[0]).all():
-        panels.insert(0, _draw_map)
-    page = Figure(figsize=(4.9 * len(panels) + 0.4, 4.7), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
-    page.suptitle(descent.title, fontsize=15, color=BLACK)
-    for axis, draw in zip(page.subplots(1, len(panels), squeeze=False).ravel(), panels, strict=True):
+    if np.isfinite(descent.order_field[0]).all():
+        panels.insert(0, _draw_map if descent.lattice.directions > 1 else _draw_line)
+    made = page(descent.title, "", 4.9 * len(panels) + 0.4, 4.7)
+    for axis, draw in zip(made.subplots(1, len(panels), squeeze=False).ravel(), panels, strict=True):
         draw(descent, axis)
-    return page
+    return made
 
 
 def _draw_map(descent: Descent, axis: Axes) -> None:
-    from matplotlib.colors import LinearSegmentedColormap
+    phi, shown = descent.order_field[0], Map(descent.lattice)
+    image = shown.draw(axis, phi, max(float(np.abs(phi).max()), 1e-12))
+    axis.set(title=shown.note)
+    axis.figure.colorbar(image, ax=axis, label=descent.label, aspect=25, shrink=0.9).outline.set_visible(False)
 
-    phi = descent.order_field[0]
-    limit = max(float(np.abs(phi).max()), 1e-12)
-    image = axis.imshow(
-        picture(phi, descent.lattice), cmap=LinearSegmentedColormap.from_list("order", DIVERGING),
-        origin="lower", interpolation="nearest", vmin=-limit, vmax=limit,
-    )  # fmt: skip
-    axis.set(xticks=[], yticks=[])
-    axis.spines[:].set_visible(False)
-    label = "$(n_i-1/2)\\,(-1)^{x+y}$"
-    axis.figure.colorbar(image, ax=axis, label=label, aspect=25, shrink=0.9).outline.set_visible(False)
+
+def _draw_line(descent: Descent, axis: Axes) -> None:
+    axis.plot(descent.order_field[0], color=BLUE, marker="o", ms=2.5, lw=1.0)
+    axis.set(xlabel="site", ylabel=descent.label)
 
 
 def _draw_energy(descent: Descent, axis: Axes) -> None:

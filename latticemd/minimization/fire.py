@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from latticemd.backends import kernels_for
 from latticemd.errors import InputError
+from latticemd.models.model import require_displacements
 from latticemd.state import State
 from latticemd.system import System
 
@@ -132,8 +133,10 @@ def minimize(
     has that symmetry and may be a saddle: give such a start some noise. Forces that are not the gradient of an energy may
     vanish nowhere; then `steps` ends the search.
 
-    Raises Diverged when positions or forces are not finite, InputError when a parameter of the model is ramped.
+    Raises Diverged when positions or forces are not finite, InputError when a parameter of the model is ramped or what it
+    moves is no displacement.
     """
+    require_displacements(system.model, "minimisation")
     if system.ramps:
         raise InputError(
             f"minimisation needs a free energy that stays as it is, but {', '.join(sorted(system.ramps))} is ramped; "

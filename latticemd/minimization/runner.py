@@ -16,6 +16,7 @@ from latticemd.config import RunInput
 from latticemd.errors import Diverged, LatticeMDError, StoppedEarly
 from latticemd.minimization import Fire, largest_force, minimize
 from latticemd.minimization.progress import MinimizationProgress
+from latticemd.models.model import require_displacements
 from latticemd.output.checkpoint import checkpoint_bytes
 from latticemd.output.directory import RunDirectory, write_atomically
 from latticemd.output.summary import write_summary, write_text_atomically
@@ -48,6 +49,7 @@ def run_minimization(
     started = time.perf_counter()
     fire = fire or Fire()
     model, _ = build_model(run_input)
+    require_displacements(model, "minimisation")  # before a directory is made
     system = System(model, build_forcefield(run_input), run_input.replicas.count)
     # Before the directory is entered: with --overwrite, the start may be a file of the run that is replaced.
     state = State.at_rest(build_state(run_input, model).x)
@@ -134,7 +136,7 @@ class _Record:
                 "converged": self.fire.converged(state),
                 "curve/free_energy": np.array(self.energy),
                 "curve/largest_force": np.array(self.force),
-                "order_field": self.system.model.order_field(self.system.electrons.density),
+                "order_field": self.system.model.order_field(state.x, self.system.electrons.density),
             },
         )
 
@@ -152,7 +154,7 @@ def _announce(run_input: RunInput, system: System, state: State, fire: Fire, pla
 
 def _summary(run_input: RunInput, system: System, state: State, fire: Fire, wall_seconds: float) -> dict[str, Any]:
     lattice = system.model.lattice
-    phi = system.model.order_field(system.electrons.density)
+    phi = system.model.order_field(state.x, system.electrons.density)
 
     def plain(values: Array) -> Any:
         return values.tolist()[0] if len(values) == 1 else values.tolist()

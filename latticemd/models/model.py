@@ -13,32 +13,27 @@ from numpy.typing import NDArray
 
 from latticemd.errors import InputError
 from latticemd.lattice import Lattice, Symmetry
+from latticemd.models.hamiltonian import DensityMatrix, Hops
+from latticemd.models.symmetry import Internal, Undistorted
 from latticemd.parameters import parameter
 
 Array = NDArray[Any]
 
 
 class Motion(enum.Enum):
-    """How the classical variables of a model can move."""
+    """How the classical variables of a model can move; an integrator says which one it is for."""
 
     DISPLACEMENT = "displacement"  # x with a mass: second order, or overdamped
+    SPIN = "spin"  # unit vectors that precess, D = 3
+    OCCUPATION = "occupation"  # 0 or 1 on every site, exchanged between neighbours
 
 
-@dataclass(frozen=True)
-class Hops:
-    """The part of H_el that does not change with x: H[i, j] = amplitude, H[j, i] = conj(amplitude); all of shape (B,)."""
-
-    i: Array
-    j: Array
-    amplitude: Array
-
-
-@dataclass(frozen=True)
-class Internal:
-    """An internal symmetry: x -> factor * x maps the energy to itself and the force to factor * force."""
-
-    name: str
-    factor: float
+def require_displacements(model: Model, what: str) -> None:
+    """Raise InputError, saying that `what` is for displacements, unless the model moves them."""
+    if model.motion is not Motion.DISPLACEMENT:
+        raise InputError(
+            f"{what} is for displacements, but the variables of {type(model).__name__} are {model.motion.value}s"
+        )
 
 
 @dataclass(frozen=True)
@@ -64,10 +59,12 @@ class Model(ABC):
         None, doc="electrons per orbital (canonical); excludes mu", gt=0, lt=1, rampable=True
     )
 
-    components: ClassVar[int]  # D, classical variables per site
-    orbitals: ClassVar[int] = 1
+    orbitals: ClassVar[int] = 1  # o
     motion: ClassVar[Motion] = Motion.DISPLACEMENT
+    needs_bonds: ClassVar[bool] = False  # whether hops follow x, so that forces need rho between sites
+    interacting: ClassVar[bool] = False  # whether electrons repel each other, see `latticemd.models.interaction`
     symbol: ClassVar[str] = "x"  # the classical variable in figures
+    order_symbol: ClassVar[str] = r"(n_i-1/2)\,(-1)^i"  # what `order_field` returns, as LaTeX, in figures
 
     def __post_init__(self) -> None:
         if self.mu is not None and self.filling is not None:
@@ -75,58 +72,93 @@ class Model(ABC):
         if self.mu is None and self.filling is None:
             object.__setattr__(self, "mu", 0.0)
 
+    @property
+    @abstractmethod
+    def components(self) -> int:
+        """D, classical variables per site: a number in the class, or a property where the lattice decides."""
+
+    # electrons
+
     @abstractmethod
     def hops(self) -> Hops:
-        """Hopping amplitudes [energy]."""
+        """Hopping amplitudes at x = 0 [energy]. Which sites they join never depends on parameters that ramp."""
+
+    def amplitudes(self, x: Array) -> Array:
+        """The amplitudes of `hops` at x [energy]: the same array, or one with R in front where hops follow x (`needs_bonds`)."""
+        return self.hops().amplitude
 
     @abstractmethod
     def onsite(self, x: Array) -> Array:
-        """On-site energies of the electrons, (R, N, D) -> (R, N) [energy]."""
+        """On-site part of H_el, (R, N, D) -> (R, N), or Hermitian matrices (R, N, o, o) for several orbitals [energy]."""
+
+    def electron_constant(self, x: Array) -> Array:
+        """C(x), the part of the electronic Hamiltonian that multiplies no electron operator, (R,) [energy]; 0 by default."""
+        return np.zeros(len(x))
 
     @abstractmethod
+    def electronic_force(self, rho: DensityMatrix, x: Array, out: Array) -> None:
+        """Hellmann-Feynman: write -dC/dx - Tr[rho dH_el/dx] to `out` (R, N, D)."""
+
+    # classical variables
+
+    def springs(self) -> Any:
+        """K of the quadratic part x.K.x/2 of V, a SciPy sparse matrix (N D, N D) with index i D + component [energy/length^2].
+
+        The next five methods follow from it; models with other terms, or with faster ways to sum them, override those.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} defines neither springs() nor its own classical energy and force"
+        )
+
     def classical_energy(self, x: Array) -> Array:
         """V(x), (R, N, D) -> (R,) [energy]."""
+        springs = self.springs()
+        return np.array([0.5 * one.ravel() @ (springs @ one.ravel()) for one in x])
 
-    @abstractmethod
     def total_force(self, x: Array, electronic: Array, out: Array) -> None:
         """Write `electronic` - dV/dx to `out`, all (R, N, D) [energy/length]."""
+        springs = self.springs()
+        for r, one in enumerate(x):
+            np.subtract(electronic[r], (springs @ one.ravel()).reshape(one.shape), out=out[r])
 
-    @abstractmethod
-    def electron_constant(self, x: Array) -> Array:
-        """C(x), the part of the electronic Hamiltonian that multiplies no electron operator, (R,) [energy]."""
-
-    @abstractmethod
-    def electronic_force(self, density: Array, x: Array, out: Array) -> None:
-        """Hellmann-Feynman: write -dC/dx - Tr[rho dH_el/dx] to `out` (R, N, D), given the density (R, N)."""
-
-    @abstractmethod
     def inertia(self) -> float:
-        """Mass of a classical variable [mass]."""
+        """Mass of a classical variable [mass]; 1 unless the model says otherwise."""
+        return 1.0
 
-    @abstractmethod
     def harmonic_stiffness(self) -> float:
         """k of the part k x^2/2 of V that is diagonal in sites, the one a rotation (letter R) integrates exactly."""
+        return float(self.springs().diagonal().min())
 
-    @abstractmethod
     def largest_stiffness(self) -> float:
         """An upper bound on the curvature of V: with `inertia` it gives the stiffest frequency [energy/length^2]."""
+        return float(abs(self.springs()).sum(axis=1).max())
+
+    def smallest_stiffness(self) -> float:
+        """The lowest curvature of V, where the model knows it [energy/length^2]: below zero, V does not confine x."""
+        return 0.0
+
+    def admissible(self, x: Array) -> Array:
+        """The allowed configuration that a start x (R, N, D) stands for: unit vectors for spins, 0 and 1 for occupations."""
+        return x
+
+    # order and symmetry
 
     @abstractmethod
     def ordered(self, amplitude: float) -> Array:
         """The perfectly ordered pattern of x with this amplitude, (N, D) [length]."""
 
-    def order_field(self, density: Array) -> Array:
-        """Local order parameter (R, N) from the density: the staggered charge phi_i = (n_i - 1/2) (-1)^(x+y)."""
-        return (density - 0.5) * self.lattice.staggered
+    def order_field(self, x: Array, density: Array) -> Array:
+        """Local order parameter (R, N); here the staggered charge (n_i - o/2) (-1)^i, from the density (R, N).
+
+        (-1)^i is `Lattice.staggered`, the sign of the sublattice.
+        """
+        return (density - 0.5 * self.orbitals) * self.lattice.staggered
 
     def symmetries(self, translations: bool = True) -> Iterator[Symmetry]:
-        """The operations of the lattice that keep the hopping; with `translations` False, those about the origin only."""
-        hops, sites = self.hops(), self.lattice.sites
-        before = _canonical(hops.i, hops.j, hops.amplitude, sites)
+        """The operations of the lattice that keep H_el at x = 0; with `translations` False, those about the origin only."""
+        undistorted = Undistorted(self)
         for operation in self.lattice.symmetries(translations):
-            image = operation.permutation
-            after = _canonical(image[hops.i], image[hops.j], hops.amplitude, sites)
-            if all(np.allclose(a, b, rtol=1e-12, atol=1e-14) for a, b in zip(before, after, strict=True)):
+            if undistorted.kept_by(operation, self.orbital_representation(operation)):
                 yield operation
 
     def representation(self, operation: Symmetry) -> Array | None:
@@ -135,6 +167,10 @@ class Model(ABC):
         A scalar stays as it is; a model of vectors in space returns `operation.rotation`.
         """
         return np.eye(1) if self.components == 1 else None
+
+    def orbital_representation(self, operation: Symmetry) -> Array:
+        """The unitary matrix (o, o) that turns the orbitals of a site under an operation of the lattice."""
+        return np.eye(self.orbitals)
 
     def internal_symmetries(self) -> list[Internal]:
         """Symmetries beside the space group that hold exactly for these parameters."""
@@ -147,11 +183,3 @@ class Model(ABC):
         first = 2 if x.shape[2] == 1 else 0
         shown[..., first : first + x.shape[2]] += x
         return shown
-
-
-def _canonical(i: Array, j: Array, amplitude: Array, sites: int) -> tuple[Array, Array]:
-    """Hops in an order, and a direction, that depend on their sites alone: (key of the pair, amplitude)."""
-    key = np.minimum(i, j) * sites + np.maximum(i, j)
-    forwards = np.where(i <= j, amplitude, np.conj(amplitude))
-    order = np.argsort(key, kind="stable")
-    return key[order], forwards[order]

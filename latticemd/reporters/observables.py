@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from latticemd import observables
+from latticemd.errors import InputError
+from latticemd.models.model import Motion
 from latticemd.output.trajectory import TrajectoryWriter
 from latticemd.schedules import When
 from latticemd.simulation import Frame
@@ -29,8 +31,10 @@ def energy(frame: Frame, options: dict[str, Any]) -> Values:
 
 
 def temperature(frame: Frame, options: dict[str, Any]) -> Values:
-    """Kinetic temperature 2 K/N D (where there are momenta) and the virial one, a configurational temperature [energy]."""
-    values: Values = {"virial_temperature": (observables.virial_temperature(frame.state.x, frame.force), "energy")}
+    """Kinetic temperature 2 K/N D (where there are momenta) and the virial one of displacements, a configurational one [energy]."""
+    values: Values = {}
+    if frame.model.motion is Motion.DISPLACEMENT:
+        values["virial_temperature"] = (observables.virial_temperature(frame.state.x, frame.force), "energy")
     if frame.integrator.momenta:
         kinetic = observables.kinetic_temperature(frame.kinetic_energy, frame.state.x[0].size)
         values["temperature"] = (kinetic, "energy")
@@ -48,8 +52,8 @@ def wall_fraction(frame: Frame, options: dict[str, Any]) -> Values:
 
 
 def structure_factor(frame: Frame, options: dict[str, Any]) -> Values:
-    """S(q) of the charge n - 1/2, on the wave vectors `q` (units of pi) or on the whole grid in FFT order."""
-    charge, lattice = frame.density - 0.5, frame.model.lattice
+    """S(q) of the charge n - o/2 (o orbitals per site), on the wave vectors `q` (units of pi) or on the whole grid in FFT order."""
+    charge, lattice = frame.density - 0.5 * frame.model.orbitals, frame.model.lattice
     q = options.get("q") or "all"
     if q == "all":
         return {"structure_factor": (observables.structure_factor(charge, lattice), "1")}
@@ -68,9 +72,19 @@ def correlation(frame: Frame, options: dict[str, Any]) -> Values:
     }
 
 
+def forcefield(frame: Frame, options: dict[str, Any]) -> Values:
+    """What the force field tells about its answer: solves, residual [energy] and moments of a self-consistent one."""
+    details = frame.system.electrons.details
+    if not details:
+        raise InputError(
+            f"observable forcefield: {type(frame.system.forcefield).__name__} tells nothing about its answers; leave it out"
+        )
+    return {f"forcefield/{name}": value for name, value in details.items()}
+
+
 OBSERVABLES: dict[str, Callable[[Frame, dict[str, Any]], Values]] = {
     function.__name__: function
-    for function in (energy, temperature, order_parameter, wall_fraction, structure_factor, correlation)
+    for function in (energy, temperature, order_parameter, wall_fraction, structure_factor, correlation, forcefield)
 }
 
 

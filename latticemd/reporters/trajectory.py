@@ -7,17 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from latticemd.models.model import Motion
 from latticemd.output.trajectory import TrajectoryWriter
 from latticemd.schedules import When
 from latticemd.simulation import Frame
 
-# field in the input -> (element in the file, unit)
+# field in the input -> (element in the file, unit where a displacement is a length)
 FIELDS = {
     "displacement": ("displacement", "length"),
     "momentum": ("momentum", "mass length/time"),
     "force": ("total_force", "energy/length"),
     "density": ("density", "1"),
 }
+# and where it is a pure number, such as the direction of a spin
+PURE_NUMBERS = {"displacement": "1", "force": "energy"}
 
 
 @dataclass
@@ -44,6 +47,8 @@ class TrajectoryReporter:
             self.writer.append(f"{group}/position", frame.step, frame.time, shown[r], "Angstrom", "ps")
             for field in self.fields:
                 element, unit = FIELDS[field]
+                if frame.model.motion is not Motion.DISPLACEMENT:
+                    unit = PURE_NUMBERS.get(field, unit)
                 self.writer.append(f"{group}/{element}", frame.step, frame.time, values[field][r], unit)
 
 

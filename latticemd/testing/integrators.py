@@ -1,8 +1,8 @@
 """Checks of an integrator: restart, replicas, noise, energy, reversibility, exact motion where it is known.
 
 `make` makes an integrator from `dt`, `temperature`, `friction`, `seed` and `first_replica`, as the class of a plug-in or
-`load_integrator(word)` does; parameters of its own are bound beforehand with `functools.partial`. It moves a small Holstein
-lattice with warm, hence smooth, electrons, solved by `DenseElectrons`.
+`load_integrator(word)` does; parameters of its own are bound beforehand with `functools.partial`. It moves a small lattice
+with warm, hence smooth, electrons, solved by `DenseElectrons`: of the Holstein model, or one with its kind of motion.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from latticemd.forcefield import Array
 from latticemd.integrators.integrator import Integrator
 from latticemd.lattice import Lattice
 from latticemd.measurements.motion import order_in_dt, record_energy, restarted, reversal_error, state_difference
+from latticemd.models.double_exchange import DoubleExchange
+from latticemd.models.falicov_kimball import FalicovKimball
 from latticemd.models.holstein import Holstein
+from latticemd.models.model import Model, Motion
 from latticemd.ramps import Ramp
 from latticemd.simulation import Simulation
 from latticemd.state import State
@@ -28,6 +31,13 @@ Make = Callable[..., Integrator]
 SEED = 11
 MOBILE = 2.0  # friction [mass/time] at which overdamped oscillators relax about as fast as others turn
 SIDE = 4  # sites per direction of the lattice that is moved
+# Time steps of a model whose variables hop, in units of dt: in so many, something moves.
+HOPPING = 20.0
+COUPLING = {  # what is ramped
+    Motion.DISPLACEMENT: "coupling",
+    Motion.SPIN: "coupling",
+    Motion.OCCUPATION: "interaction",
+}
 NO_ISOLATION = "the integrator has no motion without a bath"
 
 
@@ -36,8 +46,9 @@ def check_integrator(
 ) -> dict[str, str]:
     """Run INTEGRATOR_CHECKS; returns those that do not apply with the reason, raises one AssertionError for all that fail.
 
-    `dt` is a time step at which motion with frequency 1 and friction 1 is well resolved. `balance` is the tolerance of the
-    energy balance, relative to the heat; `reversal` that of the way back [length]; `slack` that of orders in dt.
+    `dt` is a time step at which motion with frequency 1 and friction 1 is well resolved; those that move occupations are
+    given HOPPING dt, in which some of 32 pairs of neighbours must change places. `balance` is the tolerance of the energy
+    balance, relative to the heat; `reversal` that of the way back [length]; `slack` that of orders in dt.
     Cost: about 1500 steps of 16 sites, half a second for common schemes.
     """
     options: dict[str, dict[str, float]] = {
@@ -68,7 +79,7 @@ def assert_counts_steps(make: Make, *, dt: float = 0.05) -> Skipped:
 
 def assert_restarts(make: Make, *, dt: float = 0.05) -> Skipped:
     """A run that goes through a checkpoint file at step 3 has the bytes of an uninterrupted one at step 8."""
-    state = _start(replicas=2)
+    state = _start(_motion(make, dt), replicas=2)
     whole, parts = restarted(lambda state: _simulation(make, dt, state), state, 3, 8)
     _require_same(whole, parts, "after a restart")
     return None
@@ -79,7 +90,7 @@ def assert_follows_ramps(make: Make, *, dt: float = 0.05) -> Skipped:
 
     Also in the middle of another run of its own: settings are functions of the step, not of how often `step` was called.
     """
-    ramp, coupling = Ramp.linear(0.2, 1.0, 0, 8), {"coupling": Ramp.linear(1.0, 2.0, 2, 7)}
+    ramp, coupling = Ramp.linear(0.2, 1.0, 0, 8), {_coupling(make, dt): Ramp.linear(1.0, 2.0, 2, 7)}
     veteran = _simulation(make, dt, temperature=ramp, ramps=coupling)
     veteran.run(4)
     middle = veteran.state.copy()
@@ -95,7 +106,7 @@ def assert_follows_ramps(make: Make, *, dt: float = 0.05) -> Skipped:
 
 def assert_replicas_are_independent(make: Make, *, dt: float = 0.05) -> Skipped:
     """A replica moves with the same bytes alone and in a batch, given its number as `first_replica`."""
-    state = _start(replicas=3)
+    state = _start(_motion(make, dt), replicas=3)
     batch = _simulation(make, dt, state.copy())
     batch.run(6)
     for r in range(3):
@@ -145,7 +156,7 @@ def assert_seeds_matter(make: Make, *, dt: float = 0.05) -> Skipped:
 
 def assert_forces_are_current(make: Make, *, dt: float = 0.05) -> Skipped:
     """If `forces_current`, state.f after a step is the force at state.x with the parameters of state.step, to the byte."""
-    ramps = {"coupling": Ramp.linear(1.0, 2.0, 0, 5)}
+    ramps = {_coupling(make, dt): Ramp.linear(1.0, 2.0, 0, 5)}
     run = _simulation(make, dt, ramps=ramps)
     if not run.integrator.forces_current:
         return "the integrator says that its forces lag behind"
@@ -185,7 +196,7 @@ def assert_balance(make: Make, *, dt: float = 0.05, tolerance: float = 0.05) -> 
     """
     errors = []
     for division in (1, 4):
-        record = record_energy(_simulation(make, dt / division, _start(replicas=4)), 40, division)
+        record = record_energy(_simulation(make, dt / division, _start(_motion(make, dt), replicas=4)), 40, division)
         errors.append(record.deviation / max(record.exchanged(), record.fluctuation))
     require_within(errors[0], tolerance, f"error of the energy balance at dt = {dt:g}, relative to the heat")
     require_within(errors[1], max(errors[0] / 2, 1e-10), f"the same at dt = {dt / 4:g}, against half of that at {dt:g}")
@@ -206,8 +217,13 @@ def assert_reversible(make: Make, *, dt: float = 0.05, tolerance: float = 1e-10)
 def assert_exact_motion(make: Make, *, dt: float = 0.05, slack: float = 0.3) -> Skipped:
     """Independent oscillators follow their exact trajectory, with an error of at most 2 dt that falls as dt^order.
 
-    x(t) = cos(wt) x + sin(wt) p/(m w) without bath; x(t) = exp(-k t/gamma) x where momenta do not move and kT = 0.
+    x(t) = cos(wt) x + sin(wt) p/(m w) without bath; x(t) = exp(-k t/gamma) x where momenta do not move and kT = 0. Spins
+    turn about a field along z: S_x + i S_y goes as exp(-iwt).
     """
+    if _motion(make, dt) is Motion.SPIN:
+        return _assert_exact_precession(make, dt, slack)
+    if make(dt=dt).motion is Motion.OCCUPATION:
+        return "what it moves is neither displacement nor spin, so that it knows no exact motion"
     errors, moving = [], make(dt=dt).momenta
     for division in (1, 2):
         run = _oscillators(make, dt / division)
@@ -228,6 +244,26 @@ def assert_exact_motion(make: Make, *, dt: float = 0.05, slack: float = 0.3) -> 
     return None
 
 
+def _assert_exact_precession(make: Make, dt: float, slack: float) -> Skipped:
+    frequency, errors = 1.2, []
+    model = DoubleExchange(Lattice("square", (SIDE, SIDE)), coupling=0.0, field=frequency)
+    for division in (1, 2):
+        integrator = make(dt=dt).isolated(dt / division)
+        if integrator is None:
+            return NO_ISOLATION
+        run = Simulation(System(model, DenseElectrons()), integrator, _start(Motion.SPIN))
+        x = run.state.x.copy()
+        run.run(40 * division)
+        cosine, sine = np.cos(frequency * 40 * dt), np.sin(frequency * 40 * dt)
+        exact = np.stack([cosine * x[..., 0] + sine * x[..., 1], cosine * x[..., 1] - sine * x[..., 0], x[..., 2]], -1)
+        errors.append(float(np.abs(run.state.x - exact).max()))
+    require_within(errors[0], 2.0 * dt, f"distance from the exact precession at dt = {dt:g}")
+    order = make(dt=dt).order
+    bound = max(errors[0] / 2 ** (order - slack), 1e-11)
+    require_within(errors[1], bound, f"distance at half that step, order {order}")
+    return None
+
+
 INTEGRATOR_CHECKS: tuple[Callable[..., Skipped], ...] = (
     assert_counts_steps,
     assert_restarts,
@@ -243,10 +279,18 @@ INTEGRATOR_CHECKS: tuple[Callable[..., Skipped], ...] = (
 )
 
 
-def _start(replicas: int = 1) -> State:
-    """Random positions and momenta (R, N, 1) of order one."""
-    random = np.random.default_rng(1)
-    state = State.at_rest(random.normal(size=(replicas, SIDE * SIDE, 1)))
+def _motion(make: Make, dt: float) -> Motion:
+    return make(dt=dt).motion
+
+
+def _coupling(make: Make, dt: float) -> str:
+    return COUPLING[_motion(make, dt)]
+
+
+def _start(motion: Motion = Motion.DISPLACEMENT, replicas: int = 1) -> State:
+    """Random positions, those that the model admits, and momenta (R, N, D) of order one."""
+    random, model = np.random.default_rng(1), _warm(motion)
+    state = State.at_rest(model.admissible(random.normal(size=(replicas, SIDE * SIDE, model.components))))
     state.p[...] = random.normal(size=state.p.shape)
     return state
 
@@ -261,17 +305,24 @@ def _simulation(
     first_replica: int = 0,
 ) -> Simulation:
     """With a bath at kT = 0.3 and friction 1."""
-    state = _start() if state is None else state
+    motion = _motion(make, dt)
+    state = _start(motion) if state is None else state
     temperature = temperature or Ramp.constant(0.3)
+    dt = HOPPING * dt if motion is Motion.OCCUPATION else dt
     integrator = make(dt=dt, temperature=temperature, friction=1.0, seed=seed, first_replica=first_replica)
     if not integrator.momenta:
         state.p[...] = 0.0
-    return Simulation(System(_warm(), DenseElectrons(), state.replicas, ramps), integrator, state)
+    return Simulation(System(_warm(motion), DenseElectrons(), state.replicas, ramps), integrator, state)
 
 
 def _isolated(make: Make, dt: float) -> Simulation | None:
     integrator = make(dt=dt, temperature=Ramp.constant(0.3), friction=1.0).isolated(dt)
-    return None if integrator is None else Simulation(System(_warm(), DenseElectrons()), integrator, _start())
+    if integrator is None:
+        return None
+    state = _start(integrator.motion)
+    if not integrator.momenta:
+        state.p[...] = 0.0
+    return Simulation(System(_warm(integrator.motion), DenseElectrons()), integrator, state)
 
 
 def _oscillators(make: Make, dt: float) -> Simulation | None:
@@ -282,8 +333,12 @@ def _oscillators(make: Make, dt: float) -> Simulation | None:
     return None if integrator is None else Simulation(System(model, DenseElectrons()), integrator, _start())
 
 
-def _warm() -> Holstein:
-    return Holstein(Lattice("square", (SIDE, SIDE)), electronic_temperature=0.5)
+def _warm(motion: Motion = Motion.DISPLACEMENT) -> Model:
+    lattice = Lattice("square", (SIDE, SIDE))
+    if motion is Motion.SPIN:
+        return DoubleExchange(lattice, coupling=2.0, electronic_temperature=0.5)
+    model = FalicovKimball if motion is Motion.OCCUPATION else Holstein
+    return model(lattice, electronic_temperature=0.5)
 
 
 def _variables(state: State) -> dict[str, Array]:

@@ -14,10 +14,10 @@ from latticemd.parameters import parameters_of
 
 
 def positions(model: Model, given: Array | None = None, seed: int = 0) -> Array:
-    """A copy of the given positions, or standard normals (1, N, D) [length]."""
+    """A copy of the given positions, or the admissible ones that standard normals stand for, (1, N, D) [length]."""
     if given is not None:
         return np.array(given, dtype=np.float64, order="C")
-    return np.random.default_rng(seed).normal(size=(1, model.lattice.sites, model.components))
+    return model.admissible(np.random.default_rng(seed).normal(size=(1, model.lattice.sites, model.components)))
 
 
 def ramped(model: Model) -> Iterator[tuple[str, Model]]:

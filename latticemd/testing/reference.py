@@ -6,59 +6,72 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
+from latticemd.models.hamiltonian import DensityMatrix
 from latticemd.models.model import Model
 
 
 @dataclass(frozen=True)
 class DenseElectrons:
-    """All eigenstates of H_el by `numpy.linalg.eigh`, one orbital per site; itself a force field.
+    """All eigenstates of H_el by `numpy.linalg.eigh`; itself a force field.
 
-    H[i, j] = amplitude of the hop (i, j), H[i, i] = on-site energy,    n_i = sum_n f(e_n) |<i|n>|^2
+    rho = sum_n f(e_n) |n><n|,    of which sites get their blocks and hops the entries that they join
 
-    Cost: O(N^3) time and memory for four matrices. For runs use the force field `ed`, which is the same and faster.
+    Cost: O((N o)^3) time and memory for five matrices. For runs use the force field `ed`, which is the same and faster.
     """
 
     def capabilities(self, model: Model, replicas: int) -> Capabilities:
         """Exact, conservative and global."""
-        return Capabilities(True, True, True, True, None, 4 * 16 * model.lattice.sites**2)
+        return Capabilities(True, True, True, True, None, 5 * 16 * (model.lattice.sites * model.orbitals) ** 2)
 
     def prepare(self, model: Model, replicas: int) -> None:
-        """Nothing is kept between calls. Raises InputError for more than one orbital per site."""
-        if model.orbitals != 1:
-            raise InputError(f"the dense reference knows one orbital per site, the model has {model.orbitals}")
+        """Nothing is kept between calls."""
 
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Density, free energy and Hellmann-Feynman force at x (R, N, D)."""
-        onsite = model.onsite(x)
-        if not np.isfinite(onsite).all():
-            raise ArithmeticError("on-site energies are not finite")
-        hopping, temperature = hopping_matrix(model), model.electronic_temperature
-        constant = model.electron_constant(x)
+        sites, o, temperature = model.lattice.sites, model.orbitals, model.electronic_temperature
+        constant, hops = model.electron_constant(x), model.hops()
         for r in range(len(x)):
-            energies, states = np.linalg.eigh(hopping + np.diag(onsite[r]))
+            one = x[r : r + 1]
+            matrix = hamiltonian_matrix(model, one)
+            if not np.isfinite(matrix).all():
+                raise ArithmeticError("the Hamiltonian is not finite")
+            energies, states = np.linalg.eigh(matrix)
             mu, canonical = model.mu, 0.0
             if model.filling is not None:
                 mu = _mu_of(energies, model.filling, temperature)
                 canonical = mu * model.filling * len(energies)
             out.mu[r] = mu
-            out.density[r] = np.abs(states) ** 2 @ fermi(energies - out.mu[r], temperature)
+            occupied = fermi(energies - out.mu[r], temperature)
+            rho = ((states * occupied) @ states.conj().T).reshape(sites, o, sites, o)
             grand = -temperature * np.logaddexp(0.0, (out.mu[r] - energies) / temperature).sum()
             out.energy[r] = constant[r] + grand + canonical
-        model.electronic_force(out.density, x, out.force)
+            own = rho[np.arange(sites), :, np.arange(sites)]
+            bonds = rho[hops.i, :, hops.j]
+            matrices = DensityMatrix(own[None], bonds[None])
+            if o == 1:
+                matrices = DensityMatrix(own[None, :, 0, 0].real, bonds[None, :, 0, 0])
+            out.density[r] = matrices.density[0]
+            model.electronic_force(matrices, one, out.force[r : r + 1])
 
     def close(self) -> None:
         """Nothing to release."""
 
 
-def hopping_matrix(model: Model) -> Array:
-    """The part of H_el that does not change with x, (N, N), from the model's hops and their conjugates."""
-    hops, sites = model.hops(), model.lattice.sites
-    matrix = np.zeros((sites, sites), dtype=np.asarray(hops.amplitude).dtype)
-    np.add.at(matrix, (hops.i, hops.j), hops.amplitude)
-    np.add.at(matrix, (hops.j, hops.i), np.conj(hops.amplitude))
-    return matrix
+def hamiltonian_matrix(model: Model, x: Array) -> Array:
+    """H_el of one replica x (1, N, D) from the terms of the model, (N o, N o) with index site o + orbital."""
+    sites, o, hops = model.lattice.sites, model.orbitals, model.hops()
+    amplitude = model.amplitudes(x)
+    if amplitude.ndim > hops.amplitude.ndim:
+        amplitude = amplitude[0]
+    if amplitude.ndim == 1:
+        amplitude = amplitude[:, None, None] * np.eye(o)
+    onsite = model.onsite(x)[0].reshape(sites, o, o)
+    matrix = np.zeros((sites, sites, o, o), dtype=np.result_type(amplitude, onsite))
+    np.add.at(matrix, (hops.i, hops.j), amplitude)
+    np.add.at(matrix, (hops.j, hops.i), amplitude.conj().swapaxes(1, 2))
+    np.add.at(matrix, (np.arange(sites), np.arange(sites)), onsite)
+    return matrix.transpose(0, 2, 1, 3).reshape(sites * o, sites * o)
 
 
 def fermi(energy: Array, temperature: float) -> Array:

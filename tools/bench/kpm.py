@@ -38,6 +38,7 @@ from forcefields.kpm import KernelPolynomial
 from forcefields.kpm.chebyshev import fermi_series, intervals
 from forcefields.kpm.square import OnSquare
 from latticemd import Holstein, Lattice
+from latticemd.models.hamiltonian import Hamiltonian
 
 FLOOR_LIMITS = {"float64": 0.8, "float32": 1.1}  # step / block-traffic floor, from 256 x 256 sites on
 CSR_LIMIT = 4.0  # product with a CSR matrix / step
@@ -64,8 +65,8 @@ def measure_speed(side: int, repeats: int) -> bool:
     """Print nanoseconds per site and step for one lattice; whether limits are met."""
     model = Holstein(Lattice("square", (side, side)))
     x = np.random.default_rng(0).normal(size=(1, side * side, 1))
-    levels, met = model.onsite(x), True
-    bounds = intervals(levels, model.hops())
+    hamiltonian, met = Hamiltonian.of(model, x), True
+    bounds = intervals(hamiltonian)
     coefficients = [fermi_series(bounds[0], 0.0, 0.1).density[:MOMENTS]]
     for precision in FLOOR_LIMITS:
         kind = getattr(np, precision)
@@ -74,7 +75,7 @@ def measure_speed(side: int, repeats: int) -> bool:
         matrix = sparse_hamiltonian(model, x, precision)
         kernel = OnSquare((side, side), -1.0, 8, None, kind)
         calls: dict[str, tuple[Callable[[], Any], int]] = {
-            "step": (lambda kernel=kernel: kernel.propagate(levels, bounds, coefficients), 64 * MOMENTS * side**2),
+            "step": (lambda kernel=kernel: kernel.propagate(hamiltonian, bounds, coefficients), 64 * MOMENTS * side**2),
             "floor": (lambda big=big, other=other: stream(big, other), numbers),
             "csr": (lambda matrix=matrix, vector=vector: matrix @ vector, side**2),
         }
@@ -116,7 +117,7 @@ def measure_errors(side: int) -> bool:
     )
     for name, model, x in states_of(side):
         exact = evaluated(ExactDiagonalisation(), model, x)()
-        bounds = intervals(model.onsite(x), model.hops())
+        bounds = intervals(Hamiltonian.of(model, x))
         moments = max(fermi_series(one, 0.0, model.electronic_temperature).enough(1e-6) for one in bounds)
         for colours in (*COLOURS, side):
             forcefield = KernelPolynomial(colours=colours, tolerance=1e-6)

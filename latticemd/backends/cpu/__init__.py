@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from latticemd.backends.cpu.motion import normals, overdamped, split
 from latticemd.backends.cpu.reductions import all_bounded, dot, kinetic_energy
+from latticemd.backends.cpu.spins import spins_first_half, spins_second_half
 from latticemd.backends.cpu.stencil import neighbour_sum
 from latticemd.backends.cpu.thermostats import nose_hoover, resampling
 
@@ -21,5 +22,7 @@ __all__ = [
     "nose_hoover",
     "overdamped",
     "resampling",
+    "spins_first_half",
+    "spins_second_half",
     "split",
 ]

@@ -13,14 +13,14 @@ from numba import get_num_threads, njit
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from cuda_kernels import philox, thermostats
+from cuda_kernels import philox, spins, thermostats
 
 Array = NDArray[Any]
 
 BLOCK = 2048  # degrees of freedom; x, p and f of a block take 48 KiB
 PARALLEL_FROM = 65536  # degrees of freedom below which waking the threads costs more than they save
 
-# The ground floor's sources become callable from compiled code. Those of the noise are inlined by force: loops over sites
+# The ground floor's sources become callable from compiled code. Those of sites are inlined by force: loops over sites
 # become SIMD code only when no call is left in them (13 times faster).
 for _site in (
     philox.philox_round,
@@ -29,7 +29,13 @@ for _site in (
     philox.log,
     philox.sincos_turn,
     philox.counter,
+    philox.uniform_pair,
     philox.normal_pair,
+    spins.cross,
+    spins.rotated,
+    spins.turned,
+    spins.first_half,
+    spins.second_half,
 ):
     register_jitable(error_model="numpy", forceinline=True)(_site)
 for _replica in (thermostats.chain_factor, thermostats.chain_energy, thermostats.resampling_factor):

@@ -7,7 +7,7 @@ from numba import prange
 
 from latticemd.backends.cpu.compiling import BLOCK, Array, blocks_of, jit, jit_parallel, rows_of, words_of
 from latticemd.backends.cpu.noise import add_block_normals
-from latticemd.backends.cpu.reductions import block_dot
+from latticemd.backends.cpu.reductions import add_block_sums, block_dot
 from latticemd.backends.specification import DRIFT, KICK, ROTATION
 
 
@@ -38,7 +38,7 @@ def split(
     words = words_of(key, stream, occurrence, step, first_replica)
     sweep = _split_parallel if parallel else _split_serial
     sweep(blocks, per_replica, letters, coefficients, rows, rows_of(p), rows_of(f), words, inverse_mass, given)
-    _add_block_sums(given, heat)
+    add_block_sums(given, heat)
 
 
 def overdamped(
@@ -71,15 +71,6 @@ def _normals_serial(blocks: int, per_replica: int, words: Array, out: Array) -> 
 def _normals_parallel(blocks: int, per_replica: int, words: Array, out: Array) -> None:
     for block in prange(blocks):
         _normals_of_block(block, per_replica, words, out)
-
-
-@jit
-def _add_block_sums(parts: Array, out: Array) -> None:
-    for r in range(parts.shape[0]):
-        total = 0.0
-        for b in range(parts.shape[1]):
-            total += parts[r, b]
-        out[r] += total
 
 
 @jit

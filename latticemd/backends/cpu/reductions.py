@@ -49,6 +49,16 @@ def block_dot(a: Array, b: Array) -> float:
 
 
 @jit
+def add_block_sums(parts: Array, out: Array) -> None:
+    """out (R,) <- out + sums over the blocks of a replica, parts (R, blocks), in order."""
+    for r in range(parts.shape[0]):
+        total = 0.0
+        for b in range(parts.shape[1]):
+            total += parts[r, b]
+        out[r] += total
+
+
+@jit
 def _dot_rows(a: Array, b: Array, out: Array) -> None:
     for r in range(a.shape[0]):
         total = 0.0

@@ -1,0 +1,33 @@
+"""Quenched disorder: numbers that belong to the sites of a lattice once and for all, drawn from a seed."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cuda_kernels.philox import uniform_pair
+from latticemd.rng import Stream
+
+Array = NDArray[Any]
+
+
+@lru_cache(maxsize=8)
+def uniforms(seed: int, stream: Stream, sites: int) -> Array:
+    """Independent numbers, uniform in (0, 1), one for each site, (N,); the same for all replicas and steps."""
+    words = (np.uint64(seed), np.uint64(stream), np.uint64(0), np.uint64(0), np.uint64(0))
+    both = np.stack(uniform_pair(*words, np.arange((sites + 1) // 2, dtype=np.uint64)), axis=1)
+    values = both.ravel()[:sites]
+    values.setflags(write=False)
+    return values
+
+
+@lru_cache(maxsize=8)
+def missing_sites(seed: int, share: float, sites: int) -> Array:
+    """Which sites are vacant, (N,) of bool: exactly round(share N) of them."""
+    vacant = np.zeros(sites, dtype=bool)
+    vacant[np.argsort(uniforms(seed, Stream.VACANCIES, sites), kind="stable")[: round(share * sites)]] = True
+    vacant.setflags(write=False)
+    return vacant
