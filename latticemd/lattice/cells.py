@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -104,6 +105,45 @@ def offsets_within(vectors: Array, radius: float) -> Array:
     most = np.floor(radius * np.linalg.norm(np.linalg.pinv(vectors), axis=0) + 1e-9).astype(int)
     grid = np.indices(2 * most + 1).reshape(len(most), -1).T
     return np.asarray(grid - most)
+
+
+def two_colouring(offsets: Sequence[Offset], sites: int, directions: int) -> Array | None:
+    """Signs (2, ..., 2, b) of the basis sites in 2^d cells that differ across every offset; None if there are none.
+
+    Two cells per direction are enough: a translation keeps the two colours of a connected lattice or swaps them.
+    """
+    colours = np.zeros((2,) * directions + (sites,))
+    for start in np.ndindex(*colours.shape):
+        if colours[start]:
+            continue
+        colours[start] = 1.0
+        edge = [start]
+        while edge:
+            *cell, a = here = edge.pop()
+            for source, b, offset in offsets:
+                there = (*((n + o) % 2 for n, o in zip(cell, offset, strict=True)), b)
+                if source != a:
+                    continue
+                if colours[there] == colours[here]:
+                    return None
+                if not colours[there]:
+                    colours[there] = -colours[here]
+                    edge.append(there)
+    return colours
+
+
+def shortening(vectors: Array) -> Array:
+    """The integer matrix T for which the rows of T @ vectors span the same lattice and none shortens another, (d, d)."""
+    rows, steps = vectors.copy(), np.eye(len(vectors), dtype=int)
+    while True:
+        before = steps.copy()
+        for one, other in itertools.permutations(range(len(rows)), 2):
+            # A step that shortens by rounding errors only would be taken back the next time.
+            times = int(np.rint((rows[one] @ rows[other] / (rows[other] @ rows[other])) * (1 - 1e-9)))
+            rows[one] -= times * rows[other]
+            steps[one] -= times * steps[other]
+        if np.array_equal(steps, before):
+            return steps
 
 
 def _pairs_within(cell: UnitCell, radius: float) -> tuple[Array, list[Offset]]:

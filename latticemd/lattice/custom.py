@@ -95,13 +95,11 @@ def _symmetrised(cell: UnitCell) -> UnitCell:
     mean_metric *= metric[0, 0] / mean_metric[0, 0]
     # Triangular factors, so that the first vector stays as it was given.
     exact = np.linalg.cholesky(mean_metric) @ np.linalg.inv(np.linalg.cholesky(metric)) @ vectors
-    to_frame = np.linalg.inv(cell.frame.T)
     images = []
     for operation in operations:
-        block = np.rint(to_frame @ operation.rotation @ cell.frame.T)
         moved = places[operation.image]
         moved[:, :d] += operation.shift
         # About the centre of the basis the operations form a group, whatever their translations are.
-        images.append((moved - moved.mean(axis=0)) @ np.linalg.inv(block).T)
+        images.append((moved - moved.mean(axis=0)) @ np.linalg.inv(operation.block).T)
     average = np.mean(images, axis=0)
     return _placed(exact, average - average[0] + places[0])

@@ -6,13 +6,12 @@ square lattice, D4 as it acts in the plane, is C4v there, with A1, A2, B1 (x^2 -
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from latticemd.lattice.cells import Array, UnitCell
+from latticemd.lattice.cells import Array, UnitCell, shortening
 from latticemd.lattice.symmetry import Operation
 
 
@@ -55,13 +54,14 @@ def irreps_of(operations: Sequence[Operation], cell: UnitCell) -> list[Irrep]:
     """
     from spgrep import get_crystallographic_pointgroup_irreps_from_symmetry
 
-    frame = _short(cell.frame)
-    to_frame = np.linalg.inv(frame.T)
+    # spgrep knows groups by their small integers.
+    short = shortening(cell.frame)
+    back = np.rint(np.linalg.inv(short.T)).astype(int)
     integers = np.tile(np.eye(3, dtype=int), (len(operations), 1, 1))
     turned = np.tile(np.eye(3), (len(operations), 1, 1))
-    space = len(frame)
+    space = len(short)
     for k, operation in enumerate(operations):
-        integers[k, :space, :space] = np.rint(to_frame @ operation.rotation @ frame.T)
+        integers[k, :space, :space] = back @ operation.block @ short.T
         turned[k, :space, :space] = operation.rotation
     found = [np.asarray(m) for m in get_crystallographic_pointgroup_irreps_from_symmetry(integers, real=True)]
     characters = [np.rint(np.trace(m, axis1=1, axis2=2)) for m in found]
@@ -73,17 +73,6 @@ def irreps_of(operations: Sequence[Operation], cell: UnitCell) -> list[Irrep]:
         settled = _settled(matrices, character, signs, rotations, names.reference)
         irreps.append(Irrep(names.name(character), settled, int(np.rint(np.mean(character**2)))))
     return sorted(irreps, key=lambda irrep: (irrep.name.endswith("u"), irrep.name.endswith("''"), irrep.name))
-
-
-def _short(frame: Array) -> Array:
-    """Vectors of the same lattice that no other one shortens: spgrep knows groups by small integers only."""
-    rows = frame.copy()
-    while True:
-        before = rows.copy()
-        for one, other in itertools.permutations(range(len(rows)), 2):
-            rows[one] -= np.rint(rows[one] @ rows[other] / (rows[other] @ rows[other]) - 1e-9) * rows[other]
-        if np.array_equal(rows, before):
-            return rows
 
 
 def _settled(matrices: Array, character: Array, signs: list[Array], rotations: Array, reference: int | None) -> Array:
