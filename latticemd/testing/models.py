@@ -13,7 +13,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from latticemd.forcefield import Array, Electrons
-from latticemd.measurements.forces import gradient_error, internal_symmetry_error, relative, symmetry_error
+from latticemd.measurements.forces import (
+    gradient_error,
+    internal_symmetry_error,
+    relative,
+    symmetry_error,
+    symmetry_generators,
+)
 from latticemd.models.hamiltonian import DensityMatrix
 from latticemd.models.interaction import Interacting
 from latticemd.models.model import Model, Motion
@@ -25,7 +31,7 @@ from latticemd.testing.reference import DenseElectrons
 def check_model(model: Model, x: Array | None = None) -> dict[str, str]:
     """Run MODEL_CHECKS; returns those that do not apply with the reason, raises one AssertionError for all that fail.
 
-    Cost: about 30 dense diagonalisations, one for each operation of the space group, and derivatives by every coordinate.
+    Cost: about 30 dense diagonalisations, one for each generator of the space group, and derivatives by every coordinate.
     """
     checks = {check.__name__: functools.partial(check, model, x) for check in MODEL_CHECKS}
     return run_all(type(model).__name__, checks)
@@ -146,10 +152,10 @@ def assert_mean_fields(model: Model, x: Array | None = None, *, tolerance: float
 
 
 def assert_space_group(model: Model, x: Array | None = None, *, tolerance: float = 1e-10) -> Skipped:
-    """Every operation of `symmetries()` keeps V and, with exact electrons, the free energy, and turns both forces."""
+    """The generators of `symmetries()` keep V and, with exact electrons, the free energy, and turn both forces."""
     x = positions(model, x)
     for name, landscape in _landscapes(model):
-        measured = symmetry_error(landscape, model, model.symmetries(), x)
+        measured = symmetry_error(landscape, model, symmetry_generators(model), x)
         if measured is None:
             return "the model does not say how the components of a site turn with the lattice"
         require_within(measured[0], tolerance, f"{name} part under {measured[1]}, relative")
