@@ -145,10 +145,10 @@ class Patches:
     place: Array
 
     @classmethod
-    def of(cls, model: Model, graph: Graph, radius: int) -> Patches:
-        """Squares of (2 radius + 1)^2 sites on the square lattice, elsewhere all sites within `radius` hops of its graph."""
-        square = has_square_bonds(model.lattice, model.hops())
-        return cls.around(graph, boxes(model.lattice, radius) if square else graph.balls(radius))
+    def of(cls, model: Model, graph: Graph, radius: int, *boxed: str) -> Patches:
+        """Boxes of (2 radius + 1)^d sites on the types of lattices `boxed`, elsewhere all sites within `radius` hops."""
+        box = has_bonds_of(model.lattice, model.hops(), *boxed)
+        return cls.around(graph, boxes(model.lattice, radius) if box else graph.balls(radius))
 
     @classmethod
     def around(cls, graph: Graph, members: Array) -> Patches:
@@ -241,13 +241,11 @@ def density_matrix(graph: Graph, own: list[Array], between: list[Array] | None) 
     return DensityMatrix(np.array(own), None if between is None else np.array([each[graph.hop] for each in between]))
 
 
-def has_square_bonds(lattice: Lattice, hops: Hops) -> bool:
-    """Whether hops join the nearest neighbours of a periodic square lattice, and nothing else."""
-    if lattice.type != "square":
+def has_bonds_of(lattice: Lattice, hops: Hops, *types: str) -> bool:
+    """Whether hops join the nearest neighbours of a periodic lattice of one of these types, and nothing else."""
+    if lattice.type not in types or not all(lattice.periodic):
         return False
     bonds = lattice.bonds()
-    if len(bonds.i) != 2 * lattice.sites:  # it has ends
-        return False
     return hops.i is bonds.i or (np.array_equal(hops.i, bonds.i) and np.array_equal(hops.j, bonds.j))
 
 
@@ -256,7 +254,7 @@ def square_hopping(model: Model) -> float | None:
     if model.needs_bonds or model.orbitals > 1:
         return None
     hops = model.hops()
-    if np.iscomplexobj(hops.amplitude) or not has_square_bonds(model.lattice, hops):
+    if np.iscomplexobj(hops.amplitude) or not has_bonds_of(model.lattice, hops, "square"):
         return None
     lowest, highest = float(hops.amplitude.min()), float(hops.amplitude.max())
     return lowest if lowest == highest else None

@@ -13,7 +13,7 @@ from forcefields.cavity.expansion import Expansion, expansion
 from forcefields.cavity.graph import OnGraph
 from forcefields.choice import Candidate, Sized
 from forcefields.filling import chemical_potential
-from forcefields.hopping import PATCH_BYTES, Graph, Patches, SquareHopping, has_square_bonds
+from forcefields.hopping import PATCH_BYTES, Graph, Patches, SquareHopping, has_bonds_of
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
 from latticemd.models.model import Model
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 RADIUS, POLE_TOLERANCE = 2, 1e-6  # unless the user says otherwise
 RADII = (1, 2, 3, 4)  # to choose from: the samples hold patches no larger
+BOXED = (
+    "square",
+    "cubic",
+)  # on balls of L1 radius 2 of a cubic lattice errors are larger than at 1, on 3 x 3 x 3 sites smaller
 
 _POLES_EXPECTED = 24  # in the estimate of memory, where the positions are not known yet
 _BYTES_PER_SITE = 64  # of on-site energies, pole sums and what is made of them
@@ -55,9 +59,12 @@ class Cavity(Sized):
     With a `tolerance` and no radius, the smallest of radius 1 to 4 is taken whose error, measured on samples of the
     configuration, is small enough (`forcefields.choice`); the log says which, and how large the error is.
 
-    On the square lattice patches are (2 radius + 1) x (2 radius + 1) sites, and lattices with fewer than 2 radius + 2 sites
-    in a direction are refused. With one real hopping kernels are compiled; other hops are left to LAPACK, some hundred
-    times slower. On any other graph patches are all sites within `radius` hops; one that covers the graph is exact.
+    On the square and the cubic lattice patches are (2 radius + 1)^d sites, and lattices with fewer than 2 radius + 2 sites in
+    a direction are refused. With one real hopping on the square lattice kernels are compiled; all else is left to LAPACK,
+    some hundred times slower. On any other graph patches are all sites within `radius` hops; one that covers the graph is
+    exact, and on a honeycomb it takes radius 3 to close a hexagon and be better than at radius 1. With several orbitals
+    messages are matrices, M = (E - mu - i w - sum H M H^+)^-1. Where hops follow x, the density matrix between two sites is
+    the mean of what their two patches say.
 
     The number of poles follows the farthest level from mu, in steps of 2^(1/4): the one thing about distant sites that can
     change a density, by less than twice the tolerance. At fixed filling, mu is a function of all sites: the force is then no
@@ -119,7 +126,7 @@ class Cavity(Sized):
 
     def _prepare(self, model: Model) -> None:
         smallest = 2 * self._reach + 2
-        if has_square_bonds(model.lattice, model.hops()) and min(model.lattice.shape) < smallest:
+        if has_bonds_of(model.lattice, model.hops(), *BOXED) and min(model.lattice.shape) < smallest:
             raise InputError(
                 f"forcefield cavity with radius {self._reach} needs at least {smallest} sites per direction, the lattice is "
                 f"{'x'.join(map(str, model.lattice.shape))}; use a smaller radius, a larger lattice or forcefield ed"
@@ -178,4 +185,4 @@ class Cavity(Sized):
     def _cut(self, model: Model) -> tuple[Graph, Patches]:
         """Which sites are joined, and the patches, where no kernel is compiled."""
         graph = Graph.of_model(model)
-        return graph, Patches.of(model, graph, self._reach)
+        return graph, Patches.of(model, graph, self._reach, *BOXED)

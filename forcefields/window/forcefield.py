@@ -11,7 +11,7 @@ import numpy as np
 from forcefields.blocks import extremes, unit
 from forcefields.choice import Candidate, Sized
 from forcefields.filling import chemical_potential
-from forcefields.hopping import PATCH_BYTES, Graph, Patches, SquareHopping, has_square_bonds
+from forcefields.hopping import PATCH_BYTES, Graph, Patches, SquareHopping, has_bonds_of
 from forcefields.window.expansion import Expansion, expansion, half_width, order_for, rungs
 from forcefields.window.graph import OnGraph
 from latticemd.errors import InputError
@@ -64,7 +64,9 @@ class Window(Sized):
     twice the tolerance.
 
     On the square lattice with one real hopping kernels are compiled, a few seconds for each width and precision the first time.
-    Other hops are left to NumPy, some hundred times slower; on other lattices the window is all sites within width // 2 hops.
+    All else is left to NumPy, some hundred times slower; on other lattices the window is all sites within width // 2 hops. With
+    several orbitals e_0 is propagated for each orbital of the centre. Where hops follow x, the density matrix between two
+    sites is the mean of what their two windows say.
 
     Cost: O(N). Eleven operations for each site of the window and each second moment, at about half of the speed of matrix
     products: on one core 1.3, 2.3 and 4.2 microseconds per site for width 9, 13 and 21 with 120 moments in single precision,
@@ -129,7 +131,7 @@ class Window(Sized):
                 f"forcefield window with width {self._side} has no site in the middle; use width: {self._side + 1}"
             )
         # In a window as wide as the lattice, opposite rims are neighbours.
-        if has_square_bonds(model.lattice, model.hops()) and self._side >= min(model.lattice.shape):
+        if has_bonds_of(model.lattice, model.hops(), "square") and self._side >= min(model.lattice.shape):
             raise InputError(
                 f"forcefield window with width {self._side} needs at least {self._side + 1} sites per direction, the lattice is "
                 f"{'x'.join(map(str, model.lattice.shape))}; use a smaller width, a larger lattice or forcefield ed"
@@ -200,7 +202,7 @@ class Window(Sized):
     def _cut(self, model: Model) -> tuple[Graph, Patches]:
         """Which sites are joined, and the windows, where no kernel is compiled."""
         graph = Graph.of_model(model)
-        return graph, Patches.of(model, graph, self._side // 2)
+        return graph, Patches.of(model, graph, self._side // 2, "square")
 
 
 def _grand_potential(sums: Array, made: dict[int, Expansion]) -> float:
