@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from latticemd import Lattice
-from latticemd.figures import BLUE, GREY, ORANGE, STYLE
+from latticemd.figures.style import BLUE, GREY, ORANGE, STYLE
 
 FIGURE = Path(__file__).parent.parent / "docs" / "lattices.png"
 SHAPES = {
