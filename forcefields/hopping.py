@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from latticemd.models.hamiltonian import DensityMatrix, Hops
 from latticemd.models.model import Model
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 PATCH_BYTES = 2**26  # of the matrices that LAPACK solves together
 
@@ -260,15 +261,18 @@ def square_hopping(model: Model) -> float | None:
     return lowest if lowest == highest else None
 
 
-class SquareHopping:
-    """`square_hopping` of the model that was asked about last: a run asks at each step, and hops take as long as a force."""
+class OfModel(Generic[T]):
+    """The answer to a question about a model, remembered for the model that was asked about last.
 
-    def __init__(self) -> None:
-        self._model: Model | None = None
-        self._hopping: float | None = None
+    A run asks at each step, mostly about the same model, and its hops take as long to list as a force takes to compute.
+    """
 
-    def of(self, model: Model) -> float | None:
-        """See `square_hopping`."""
-        if model is not self._model:
-            self._model, self._hopping = model, square_hopping(model)
-        return self._hopping
+    def __init__(self, answer: Callable[[Model], T]) -> None:
+        self._answer = answer
+        self._last: tuple[Model, T] | None = None
+
+    def __call__(self, model: Model) -> T:
+        """The answer for this model."""
+        if self._last is None or self._last[0] is not model:
+            self._last = model, self._answer(model)
+        return self._last[1]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import logging
+import re
 
 import numba
 import numpy as np
@@ -18,6 +20,7 @@ from forcefields.kpm.chebyshev import Interval, fermi_series, intervals
 from forcefields.kpm.colouring import colours_along, graph_colours, square_colours
 from forcefields.kpm.probing import Coloured, OnGraph, Random
 from forcefields.kpm.square import OnSquare
+from forcefields.poles import PoleExpansion
 from latticemd import Holstein, Lattice, State, System
 from latticemd.errors import Diverged, InputError
 from latticemd.models.hamiltonian import Hamiltonian, Hops
@@ -167,6 +170,37 @@ def test_the_error_of_a_gapless_state_stays_large():
     # Said in the documentation, so that nobody takes the tolerance for a bound on the error of the density.
     model = Holstein(Lattice("square", (24, 24)), coupling=0.3)
     assert 1e-3 < error(KernelPolynomial(colours=12), model, random_positions(model, seed=5)) < 2e-2
+
+
+STATES = {
+    "charge order": (1.5, lambda model: charge_ordered(model)),
+    "small gap": (1.5, lambda model: model.ordered(0.67)[None] + random_positions(model, width=0.3)),
+    "random": (1.5, random_positions),
+    "random, g = 3.5": (3.5, lambda model: random_positions(model, width=5.27)),
+    "nearly free": (0.15, random_positions),
+    "free": (0.0, random_positions),
+}
+
+
+@pytest.mark.parametrize("ensemble", [{"mu": 0.2}, {"filling": 0.45}], ids=str)
+@pytest.mark.parametrize("state", STATES)
+def test_a_tolerance_finds_the_colours_it_needs_by_an_honest_estimate(state, ensemble, caplog):
+    coupling, positions = STATES[state]
+    model = Holstein(Lattice("square", (36, 36)), coupling=coupling, **ensemble)
+    x, taken = positions(model), []
+    exact = electrons(PoleExpansion(), model, x).density
+    for tolerance in (3e-2, 1e-3, 1e-4):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "latticemd.run"):
+            found = electrons(KernelPolynomial(tolerance=tolerance), model, x)
+        (record,) = caplog.records
+        colours, estimate = re.search(r"takes (\d+) colours: .* density ([\d.e+-]+),", record.message).groups()
+        true = float(np.sqrt(((found.density - exact) ** 2).mean()))
+        assert true <= 1.05 * float(estimate)  # printed to two digits
+        assert float(estimate) <= tolerance * 1.01
+        taken.append(int(colours))
+    assert taken == sorted(taken)
+    assert taken[0] < 36  # it does not hide behind a colour for each site
 
 
 def test_free_electrons_have_the_occupation_of_plane_waves():
@@ -371,7 +405,9 @@ def test_what_it_cannot_serve_is_refused_with_numbers():
         System(model, KernelPolynomial(damping="jackson"))
     with pytest.raises(InputError, match=r"forcefield kpm with 64 sites and 1000000000 replica\(s\) needs .* GiB"):
         KernelPolynomial().prepare(model, 10**9)
-    cold = System(dataclasses.replace(model, electronic_temperature=5e-4), KernelPolynomial(tolerance=1e-9))
+    with pytest.raises(InputError, match="tolerance sets colours and moments"):
+        System(model, KernelPolynomial(tolerance=1e-3, moments=100))
+    cold = System(dataclasses.replace(model, electronic_temperature=5e-4), KernelPolynomial(colours=8, tolerance=1e-9))
     with pytest.raises(Diverged, match=r"tolerance 1e-09 needs [0-9]+ Chebyshev moments, at most 65536 are taken"):
         cold.update_forces(State.at_rest(random_positions(model)), 0)
     far = System(dataclasses.replace(model, electronic_temperature=1e-6), KernelPolynomial())

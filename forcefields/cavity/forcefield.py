@@ -13,7 +13,7 @@ from forcefields.cavity.expansion import Expansion, expansion
 from forcefields.cavity.graph import OnGraph
 from forcefields.choice import Candidate, Sized
 from forcefields.filling import chemical_potential
-from forcefields.hopping import PATCH_BYTES, Graph, Patches, SquareHopping, has_bonds_of
+from forcefields.hopping import PATCH_BYTES, Graph, OfModel, Patches, has_bonds_of, square_hopping
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
 from latticemd.models.model import Model
@@ -94,21 +94,29 @@ class Cavity(Sized):
         "float64", doc="of the compiled kernels; float32 is up to twice as fast and keeps symmetries to 1e-6 only"
     )
     ladder: ClassVar[tuple[dict[str, Any], ...]] = tuple({"radius": radius} for radius in (1, 2, 3, 4))
-    _square: SquareHopping = field(init=False, default_factory=SquareHopping, repr=False, compare=False)
+    _square: OfModel[float | None] = field(
+        init=False, default_factory=lambda: OfModel(square_hopping), repr=False, compare=False
+    )
     _buffers: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
-    def rungs(self) -> list[Candidate]:
-        """The radiuss to choose from for a tolerance."""
-        if self.radius is not None or self.tolerance is None:
-            return []
-        fine = min(POLE_TOLERANCE, 0.1 * self.tolerance)
-        return [Candidate(f"radius {n}", dataclasses.replace(self, radius=n, tolerance=fine)) for n in RADII]
+    @property
+    def chooses(self) -> bool:
+        """Whether the tolerance sets the radius."""
+        return self.radius is None and self.tolerance is not None
+
+    def rungs(self, model: Model) -> list[Candidate]:
+        """The radii to choose from for a tolerance."""
+        fine = min(POLE_TOLERANCE, 0.1 * (self.tolerance or POLE_TOLERANCE))
+        layers = self._layers(model)
+        return [
+            Candidate(f"radius {n}", dataclasses.replace(self, radius=n, tolerance=fine), cells=2 * n * layers + 1)
+            for n in RADII
+        ]
 
     def _capabilities(self, model: Model, replicas: int) -> Capabilities:
-        sites, o, layers = model.lattice.sites, model.orbitals, 1
-        if self._square.of(model) is None:
+        sites, o = model.lattice.sites, model.orbitals
+        if self._square(model) is None:
             graph, patches = self._cut(model)
-            layers = graph.layers(model.lattice)
             blocks = (sites + len(graph.source)) * o**2
             needed = 4 * PATCH_BYTES + patches.members.nbytes + 16 * blocks * (3 * (self.poles or _POLES_EXPECTED) + 8)
         else:
@@ -120,7 +128,7 @@ class Cavity(Sized):
             deterministic=True,
             energy=True,
             density=True,
-            halo=layers * (self._reach + self.sweeps) if model.filling is None else None,
+            halo=self._layers(model) * (self._reach + self.sweeps) if model.filling is None else None,
             bytes_needed=needed + _BYTES_PER_SITE * replicas * sites * o**2,
         )
 
@@ -167,11 +175,14 @@ class Cavity(Sized):
     def _reach(self) -> int:
         return self.radius or RADIUS
 
+    def _layers(self, model: Model) -> int:
+        return 1 if self._square(model) is not None else Graph.of_model(model).layers(model.lattice)
+
     def _expansion(self, model: Model, half_width: float) -> Expansion:
         return expansion(model.electronic_temperature, half_width, self.tolerance or POLE_TOLERANCE, self.poles)
 
     def _electrons(self, model: Model, x: Array) -> OnSquare | OnGraph:
-        hopping = self._square.of(model)
+        hopping = self._square(model)
         if hopping is not None:
             from forcefields.cavity.square import OnSquare  # other lattices need no numba
 

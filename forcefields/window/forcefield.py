@@ -11,7 +11,7 @@ import numpy as np
 from forcefields.blocks import extremes, unit
 from forcefields.choice import Candidate, Sized
 from forcefields.filling import chemical_potential
-from forcefields.hopping import PATCH_BYTES, Graph, Patches, SquareHopping, has_bonds_of
+from forcefields.hopping import PATCH_BYTES, Graph, OfModel, Patches, has_bonds_of, square_hopping
 from forcefields.window.expansion import Expansion, expansion, half_width, order_for, rungs
 from forcefields.window.graph import OnGraph
 from latticemd.errors import InputError
@@ -95,21 +95,29 @@ class Window(Sized):
         "float64", doc="of the compiled kernels; float32 is twice as fast and keeps symmetries to 1e-6 only"
     )
     ladder: ClassVar[tuple[dict[str, Any], ...]] = tuple({"width": width} for width in (7, 13, 21))
-    _square: SquareHopping = field(init=False, default_factory=SquareHopping, repr=False, compare=False)
+    _square: OfModel[float | None] = field(
+        init=False, default_factory=lambda: OfModel(square_hopping), repr=False, compare=False
+    )
     _buffers: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
-    def rungs(self) -> list[Candidate]:
+    @property
+    def chooses(self) -> bool:
+        """Whether the tolerance sets the width."""
+        return self.width is None and self.tolerance is not None
+
+    def rungs(self, model: Model) -> list[Candidate]:
         """The widths to choose from for a tolerance."""
-        if self.width is not None or self.tolerance is None:
-            return []
-        fine = 0.3 * self.tolerance
-        return [Candidate(f"width {n}", dataclasses.replace(self, width=n, tolerance=fine)) for n in WIDTHS]
+        fine = 0.3 * (self.tolerance or MOMENT_TOLERANCE)
+        layers = self._layers(model)
+        return [
+            Candidate(f"width {n}", dataclasses.replace(self, width=n, tolerance=fine), cells=(n - 1) * layers + 1)
+            for n in WIDTHS
+        ]
 
     def _capabilities(self, model: Model, replicas: int) -> Capabilities:
-        sites, o, layers = model.lattice.sites, model.orbitals, 1
-        if self._square.of(model) is None:
+        sites, o = model.lattice.sites, model.orbitals
+        if self._square(model) is None:
             graph, windows = self._cut(model)
-            layers = graph.layers(model.lattice)
             blocks = (sites + len(graph.source)) * o**2
             needed = 4 * PATCH_BYTES + windows.members.nbytes + 16 * 8 * blocks
         else:
@@ -121,7 +129,7 @@ class Window(Sized):
             deterministic=True,
             energy=True,
             density=True,
-            halo=layers * (self._side // 2 + _BOUND_REACH) if model.filling is None else None,
+            halo=self._layers(model) * (self._side // 2 + _BOUND_REACH) if model.filling is None else None,
             bytes_needed=needed + _BYTES_PER_SITE * replicas * sites * o**2,
         )
 
@@ -179,6 +187,9 @@ class Window(Sized):
 
         return chemical_potential(count, wanted, -reach, reach)
 
+    def _layers(self, model: Model) -> int:
+        return 1 if self._square(model) is not None else Graph.of_model(model).layers(model.lattice)
+
     def _expansion(self, model: Model, rung: int, mu: float) -> Expansion:
         a, temperature = half_width(rung), model.electronic_temperature
         if self.moments is None:
@@ -188,7 +199,7 @@ class Window(Sized):
         return expansion(temperature, a, mu, order)
 
     def _electrons(self, model: Model, x: Array) -> OnSquare | OnGraph:
-        hopping = self._square.of(model)
+        hopping = self._square(model)
         if hopping is not None:
             from forcefields.window.square import OnSquare  # other lattices need no numba
 
