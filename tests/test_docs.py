@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted(page for page in (ROOT / "docs").glob("*.md") if "```python\n" in page.read_text())
+PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md") if "```python\n" in page.read_text())
 
 
 def blocks(page: Path) -> list[tuple[int, str]]:
@@ -49,5 +49,5 @@ def test_python_blocks_run(page, tmp_path, monkeypatch, capsys):
 
 def test_pages_do_not_hide_python_from_this_test():
     fences = re.compile(r"^```(py|python3|pycon|\{code.*)$", re.MULTILINE)
-    assert [page.name for page in (ROOT / "docs").glob("*.md") if fences.search(page.read_text())] == []
+    assert [page.name for page in (ROOT / "docs").rglob("*.md") if fences.search(page.read_text())] == []
     assert {"python.md", "testing.md", "output.md"} <= {page.name for page in PAGES}

@@ -35,8 +35,7 @@ def draw_run(directory: Path) -> list[Path]:
     summary.png, .pdf       all of it on one page
     ======================  ==========================================================================================
 
-    Reads DIR/trajectory.h5, of its frames only those that are drawn, and DIR/summary.json if there is one.
-    Raises InputError or OutputError if there is no readable run.
+    Reads DIR/trajectory.h5, of its frames only those that are drawn. Raises InputError or OutputError if there is no readable run.
     """
     import matplotlib
 

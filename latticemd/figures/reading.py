@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,8 +51,15 @@ def read_run(directory: Path) -> Run:
         time, fields, label = _read_fields(trajectory, model)
         series = _read_series(trajectory)
         replicas = trajectory.attributes["replicas"]
-    title, parameters = _captions(directory, run_input, model.lattice, replicas)
+    title, parameters = _captions(run_input, model, replicas)
     return Run(model.lattice, title, parameters, label, time, fields, series)
+
+
+def heading(run_input: RunInput, model: Model) -> list[str]:
+    """What stands above a figure: the title of the input or else of the model, and the lattice."""
+    named = model.title or f"{run_input.model.name.replace('_', ' ').capitalize()} model"
+    extent = " × ".join(map(str, model.lattice.shape))
+    return [run_input.title or named, f"{model.lattice.type} lattice {extent}"]
 
 
 def _read_fields(trajectory: Trajectory, model: Model) -> tuple[Array, Array, str]:
@@ -101,13 +107,9 @@ def _read_series(trajectory: Trajectory) -> dict[str, tuple[Array, Array]]:
     return series
 
 
-def _captions(directory: Path, run_input: RunInput, lattice: Lattice, replicas: int) -> tuple[str, str]:
+def _captions(run_input: RunInput, model: Model, replicas: int) -> tuple[str, str]:
     """A title, and one line with the numbers of the resolved input that are not zero."""
-    summary = directory / "summary.json"
-    written = json.loads(summary.read_text()) if summary.is_file() else {}
-    extent = " × ".join(map(str, lattice.shape))
-    name = run_input.model.name.replace("_", " ").capitalize()
-    parts = [written.get("title") or f"{name} model", f"{lattice.type} lattice {extent}"]
+    parts = heading(run_input, model)
     if replicas > 1:
         parts.append(f"{replicas} replicas (maps: the first)")
     numbers: dict[str, Any] = dict(run_input.model.parameters)

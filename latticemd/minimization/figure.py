@@ -12,6 +12,7 @@ from latticemd.build import build_model
 from latticemd.config import stored_input
 from latticemd.errors import InputError
 from latticemd.figures.maps import Map
+from latticemd.figures.reading import heading
 from latticemd.figures.style import BLUE, GREY, ORANGE, STYLE, page
 from latticemd.lattice import Lattice
 from latticemd.output.checkpoint import read_checkpoint
@@ -60,9 +61,7 @@ def read_descent(directory: Path) -> Descent:
     run_input = stored_input(extra["input"], path)
     model, _ = build_model(run_input)
     verdict = "minimum" if extra["converged"].all() else "not converged"
-    name = run_input.model.name.replace("_", " ").capitalize()
-    extent = " × ".join(map(str, model.lattice.shape))
-    parts = [run_input.title or f"{name} model", f"{model.lattice.type} lattice {extent}"]
+    parts = heading(run_input, model)
     parts.append(f"{verdict} after {state.step} steps")
     if state.replicas > 1:
         parts.append(f"{state.replicas} replicas (map: the first)")

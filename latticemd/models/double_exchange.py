@@ -61,6 +61,7 @@ class DoubleExchange(Model):
     components: ClassVar[int] = 3
     orbitals: ClassVar[int] = 2
     motion: ClassVar[Motion] = Motion.SPIN
+    title: ClassVar[str] = "Double-exchange model"
     symbol: ClassVar[str] = "S"
     order_symbol: ClassVar[str] = r"\sigma_i\,\mathbf{S}_i\cdot\mathbf{M}/|\mathbf{M}|"
 

@@ -57,6 +57,7 @@ class FalicovKimball(Model):
 
     components: ClassVar[int] = 1
     motion: ClassVar[Motion] = Motion.OCCUPATION
+    title: ClassVar[str] = "Falicov-Kimball model"
     symbol: ClassVar[str] = "n^f"
     order_symbol: ClassVar[str] = r"(n^f_i-1/2)\,(-1)^i"
 

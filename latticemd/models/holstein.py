@@ -67,6 +67,7 @@ class Holstein(Model):
     disorder_seed: int = parameter(0, doc="seed of disorder and vacancies", ge=0, lt=2**64)
 
     components: ClassVar[int] = 1
+    title: ClassVar[str] = "Holstein model"
     symbol: ClassVar[str] = "Q"
 
     def hops(self) -> Hops:

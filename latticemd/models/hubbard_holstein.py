@@ -48,7 +48,8 @@ class HubbardHolstein(Holstein, Interacting):
     )
 
     orbitals: ClassVar[int] = 2
-    order_symbol: ClassVar[str] = r"(n_i-1)\,(-1)^{x+y}"
+    title: ClassVar[str] = "Hubbard-Holstein model"
+    order_symbol: ClassVar[str] = r"(n_i-1)\,(-1)^i"
 
     def onsite(self, x: Array) -> Array:
         """e_i - g Q_i for both spins."""

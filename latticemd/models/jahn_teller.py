@@ -63,6 +63,7 @@ class JahnTeller(Model):
 
     components: ClassVar[int] = 2
     orbitals: ClassVar[int] = 2
+    title: ClassVar[str] = "Jahn-Teller model"
     symbol: ClassVar[str] = "Q"
     order_symbol: ClassVar[str] = r"Q^x_i\,(-1)^i"
 

@@ -66,6 +66,7 @@ class SSH(Model):
     mass: float = parameter(1.0, doc="mass m of a site", dimension="mass", gt=0, rampable=True)
 
     needs_bonds: ClassVar[bool] = True
+    title: ClassVar[str] = "SSH model"
     symbol: ClassVar[str] = "u"
     order_symbol: ClassVar[str] = r"u_i\,(-1)^i"
 

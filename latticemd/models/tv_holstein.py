@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from latticemd.models.hamiltonian import DensityMatrix
 from latticemd.models.holstein import Holstein
@@ -36,6 +37,8 @@ class TVHolstein(Holstein, Interacting):
     repulsion: float = parameter(
         1.0, doc="repulsion V of electrons on neighbouring sites", dimension="energy", rampable=True
     )
+
+    title: ClassVar[str] = "t-V-Holstein model"
 
     def mean_fields(self, rho: DensityMatrix) -> Fields:
         """Hartree V sum_j (n_j - 1/2) on sites, Fock -V rho_ij on bonds."""
