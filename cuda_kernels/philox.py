@@ -145,8 +145,7 @@ def uniform_pair(key: Any, stream: Any, occurrence: Any, step: Any, replica: Any
 
 def normal_pair(key: Any, stream: Any, occurrence: Any, step: Any, replica: Any, pair: Any) -> Any:
     """Two independent standard normals for the degrees of freedom 2 pair and 2 pair + 1 (Box-Muller, 53-bit uniforms)."""
-    c0, c1, c2, c3 = counter(stream, occurrence, step, replica, pair)
-    w0, w1, w2, w3 = philox4x32(c0, c1, c2, c3, key & _LOW, key >> _SHIFT)
-    radius = np.sqrt(-2.0 * log(uniform(w0, w1)))
-    sine, cosine = sincos_turn(uniform(w2, w3))
+    u, v = uniform_pair(key, stream, occurrence, step, replica, pair)
+    radius = np.sqrt(-2.0 * log(u))
+    sine, cosine = sincos_turn(v)
     return radius * cosine, radius * sine

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numba
 import numpy as np
@@ -13,15 +14,19 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from forcefields.dissection import Elimination, dissect
+from forcefields.exchange import exchanged
 from forcefields.fermi import MOST_POLES, SMALLEST_TOLERANCE, FermiPoles, fermi_poles
 from forcefields.lanes import LANE_BYTES
 from forcefields.memory import require_memory
-from forcefields.selected_inversion import Workspace, selected_inverse, work_entries, workspace
+from forcefields.selected_inversion import Workspace, selected_entries, selected_inverse, work_entries, workspace
 from forcefields.spectrum import spectral_reach
+from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
 from latticemd.models.hamiltonian import Hamiltonian
 from latticemd.models.model import Model
 from latticemd.parameters import parameter
+
+T = TypeVar("T")
 
 FILLING_TOLERANCE = 1e-13  # electrons per orbital
 
@@ -111,6 +116,29 @@ class PoleExpansion:
         """<c+_j c_i> for the hops (i, j) of a model of one orbital at x (R, N, D), complex (R, B); the density matrix rho_ij."""
         return self._answer(model, Hamiltonian.of(model, x))[1].bonds
 
+    def exchange_energies(self, model: Model, x: Array) -> Array:
+        """What exchanging the levels H_ii and H_jj of the two sites of each hop would add to the free energy, (R, B) [energy].
+
+        Exact at fixed mu, by determinants (see `forcefields.exchange`); x (R, N, D). Cost: a little more than `evaluate`.
+        Raises InputError at fixed filling, where mu would follow each exchange, and for several orbitals on a site.
+        """
+        if model.filling is not None or model.orbitals > 1:
+            raise InputError(
+                "energies of exchanges need a fixed mu and one orbital per site; evaluate attempts instead"
+            )
+        hamiltonian = Hamiltonian.of(model, x).measured_from(model.mu or 0.0)
+        jobs = _jobs([self._fit(model, reach) for reach in spectral_reach(hamiltonian)], self._lanes)
+
+        def do(q: int, work: Workspace) -> Array:
+            one = hamiltonian.replica(jobs[q].replica)
+            entries = selected_entries(self._prepared["tree"], one.levels[0], one.amplitude, jobs[q].poles, work)
+            return exchanged(one.levels[0], one.i, one.j, entries, jobs[q].weights)
+
+        energies = np.zeros((len(x), len(hamiltonian.i)))
+        for job, share in zip(jobs, self._side_by_side(do, len(jobs)), strict=True):
+            energies[job.replica] += share
+        return energies
+
     def close(self) -> None:
         """Drop the order of elimination, the fronts and the threads."""
         if "threads" in self._prepared:
@@ -177,24 +205,20 @@ class PoleExpansion:
         diagonal = np.empty((len(jobs), hamiltonian.size))
         bonds = np.empty((len(jobs), len(hamiltonian.i)), dtype=complex)
 
-        def do(q: int) -> float:
-            job, work = jobs[q], self._prepared["free"].get()
-            try:
-                return selected_inverse(
-                    self._prepared["tree"],
-                    levels[job.replica],
-                    amplitude if amplitude.ndim == 1 else amplitude[job.replica],
-                    job.poles,
-                    job.weights,
-                    work,
-                    diagonal[q],
-                    bonds[q],
-                )
-            finally:
-                self._prepared["free"].put(work)
+        def do(q: int, work: Workspace) -> float:
+            job = jobs[q]
+            return selected_inverse(
+                self._prepared["tree"],
+                levels[job.replica],
+                amplitude if amplitude.ndim == 1 else amplitude[job.replica],
+                job.poles,
+                job.weights,
+                work,
+                diagonal[q],
+                bonds[q],
+            )
 
-        side_by_side = self._prepared["threads"].map if len(jobs) > 1 else map
-        log_det = list(side_by_side(do, range(len(jobs))))
+        log_det = self._side_by_side(do, len(jobs))
         if not np.isfinite(log_det).all():
             raise ArithmeticError("the Green's functions are not finite; are the positions?")
         # At the start of the sums: what the fit has beside its poles, 1/2 - slope H.
@@ -210,6 +234,19 @@ class PoleExpansion:
             answer.bonds[job.replica] -= bonds[q]
             answer.energy[job.replica] -= log_det[q]
         return answer
+
+    def _side_by_side(self, do: Callable[[int, Workspace], T], jobs: int) -> list[T]:
+        """do(q, fronts of its own) for all jobs q, in as many threads as there are fronts."""
+
+        def one(q: int) -> T:
+            work = self._prepared["free"].get()
+            try:
+                return do(q, work)
+            finally:
+                self._prepared["free"].put(work)
+
+        spread = self._prepared["threads"].map if jobs > 1 else map
+        return list(spread(one, range(jobs)))
 
 
 @dataclass

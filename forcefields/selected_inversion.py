@@ -26,6 +26,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from forcefields.collection import keep_entries, sum_entries
 from forcefields.dissection import Elimination
 from forcefields.lanes import DEPTH, LANE_BYTES, add, copy, subtract_products
 
@@ -238,8 +239,9 @@ def _go_down(
     lower: bool,
     diagonal: Array,
     bonds: Array,
+    entries: Array,
 ) -> None:
-    """The inverse in every front from its parent's; weighted sums over poles of what is asked for."""
+    """The inverse in every front from its parent's; of what is asked for, weighted sums over poles or all `entries`."""
     for f in range(len(tree.size) - 1, -1, -1):
         size = tree.size[f]
         eliminated = tree.first[f + 1] - tree.first[f]
@@ -249,7 +251,10 @@ def _go_down(
             width = (i + 1 if lower else boundary) * unit
             w[at : at + width] = stack[origin : origin + width]
         _inverse_of_front(w, size, eliminated, kept[panel[f] * unit : panel[f + 1] * unit], scratch, unit, lower)
-        _collect(w, f, tree, weights, unit, lower, diagonal, bonds)
+        if len(entries):
+            keep_entries(w, f, tree, unit, lower, entries)
+        else:
+            sum_entries(w, f, tree, weights, unit, lower, diagonal, bonds)
         for child in tree.children[tree.child_start[f] : tree.child_start[f + 1]]:
             rows = tree.in_parent[tree.map_start[child] : tree.map_start[child + 1]]
             block = tree.down_block[child]
@@ -308,30 +313,6 @@ def _inverse_of_front(
         subtract_products(w, 0, size, eliminated, eliminated, a, b, unit, lower)
 
 
-@_jit
-def _collect(
-    w: Array, f: int, tree: Any, weights: Array, unit: int, lower: bool, diagonal: Array, bonds: Array
-) -> None:
-    """sum_p weights_p Re G_ii for the eliminated sites, sum_p weights_p [G_ij + conj G_ji]/2 for the hops of the front."""
-    lanes, size = unit // 2, tree.size[f]
-    for row in range(tree.first[f + 1] - tree.first[f]):
-        total = 0.0
-        for pole in range(lanes):
-            total += weights[pole] * np.float64(w[row * (size + 1) * unit + pole])
-        diagonal[tree.order[tree.first[f] + row]] = total
-    for n in range(tree.entry_start[f], tree.entry_start[f + 1]):
-        row, column, hop = tree.entry_row[n], tree.entry_column[n], tree.entry_hop[n]
-        real, imaginary = 0.0, 0.0
-        for pole in range(lanes):
-            at, mirrored = (row * size + column) * unit + pole, (column * size + row) * unit + pole
-            if lower:
-                real += weights[pole] * np.float64(w[at])
-            else:
-                real += 0.5 * weights[pole] * np.float64(w[at] + w[mirrored])
-                imaginary += 0.5 * weights[pole] * np.float64(w[at + lanes] - w[mirrored + lanes])
-        bonds[hop if hop >= 0 else -1 - hop] = complex(real, imaginary if hop >= 0 else -imaginary)
-
-
 class Workspace(NamedTuple):
     """Buffers for one set of poles; flat but for `scratch` (6, size DEPTH)."""
 
@@ -385,9 +366,35 @@ def selected_inverse(
 
     Releases the interpreter lock: calls with different `work` run side by side.
     """
+    logs = _invert(tree, levels, hops, poles, weights, work, diagonal, bonds, np.zeros((0, len(poles)), dtype=complex))
+    return float((weights * logs).sum())
+
+
+def selected_entries(tree: Elimination, levels: Array, hops: Array, poles: Array, work: Workspace) -> Array:
+    """Entries of the inverse at each of as many poles as there are lanes, (N + 2 B, lanes) complex.
+
+    First G_ii of all sites, then G_ij of all hops, then G_ji. As `selected_inverse` otherwise.
+    """
+    entries = np.empty((len(levels) + 2 * len(hops), len(poles)), dtype=complex)
+    _invert(tree, levels, hops, poles, poles, work, entries[:0, 0].real, entries[:0, 0], entries)
+    return entries
+
+
+def _invert(
+    tree: Elimination,
+    levels: Array,
+    hops: Array,
+    poles: Array,
+    weights: Array,
+    work: Workspace,
+    diagonal: Array,
+    bonds: Array,
+    entries: Array,
+) -> Array:
+    """Up and down the tree; returns log|det(H - i w_p)|, (lanes,)."""
     unit, symmetric = 2 * len(poles), not np.iscomplexobj(hops)
     panel, logs = _panels(tree, symmetric), np.zeros(len(poles))
     amplitude = hops.astype(complex)
     _go_up(tree, levels, amplitude, poles, panel, *work, unit, symmetric, logs)
-    _go_down(tree, weights, panel, *work, unit, symmetric, diagonal, bonds)
-    return float((weights * logs).sum())
+    _go_down(tree, weights, panel, *work, unit, symmetric, diagonal, bonds, entries)
+    return logs

@@ -14,8 +14,9 @@ import numpy as np
 from latticemd.build import build_first_replica, build_model
 from latticemd.config import RunInput
 from latticemd.errors import InputError
-from latticemd.forcefield import Array, Electrons, ForceField
+from latticemd.forcefield import Array, Electrons, ForceField, require_interactions
 from latticemd.models.model import Model
+from latticemd.parameters import parameters_of
 from latticemd.plugins import load_plugin, plugin_names
 
 REFERENCE = "ed"
@@ -84,7 +85,7 @@ def bench(run_input: RunInput, patience: float = 30.0) -> Iterator[Row]:
     """
     model, _ = build_model(run_input)
     whole = Sample(model, build_first_replica(run_input, model).x)
-    chosen = (run_input.forcefield.name, dict(run_input.forcefield.parameters))
+    chosen = (run_input.forcefield.name, _given(run_input.forcefield.name, run_input.forcefield.parameters))
     own = [chosen] if _ladder(run_input.forcefield.name) else []
     ladders = [(name, dict(settings)) for name in plugin_names("forcefield") for settings in _ladder(name)]
     return compare(whole, own + [candidate for candidate in ladders if candidate not in own], patience)
@@ -94,11 +95,12 @@ def compare(whole: Sample, candidates: Sequence[tuple[str, dict[str, Any]]], pat
     """One row per candidate, a name of a force field and its settings, as they are measured.
 
     Errors are against exact diagonalisation, of a corner of the lattice where the whole has more than REFERENCE_SITES
-    sites. A call that would take more than `patience` [second], by its growth between two small lattices, is not made.
-    What does not serve the model says why.
+    sites; for electrons that interact, within the mean field of the first candidate that has one. A call that would take
+    more than `patience` [second], by its growth between two small lattices, is not made. What does not serve the model
+    says why.
     """
     part = _comparable(whole)
-    reference = _evaluated(load_plugin("forcefield", REFERENCE)(), part)
+    reference = _evaluated(_reference(whole.model, candidates), part)
     for name, settings in candidates:
         try:
             forcefield = load_plugin("forcefield", name)(**settings)
@@ -112,6 +114,23 @@ def recommended(rows: list[Row], tolerance: float) -> Row | None:
     """The fastest row whose density error is at most `tolerance`; None if there is none."""
     good = [row for row in rows if row.density_error <= tolerance and math.isfinite(row.seconds)]
     return min(good, key=lambda row: row.seconds, default=None)
+
+
+def _reference(model: Model, candidates: Sequence[tuple[str, dict[str, Any]]]) -> ForceField:
+    """Exact diagonalisation, or a mean field that is solved by it: which one of several solutions, its settings say."""
+    if not model.interacting:
+        exact: ForceField = load_plugin("forcefield", REFERENCE)()
+        return exact
+    settings = next((settings for name, settings in candidates if name == "mean_field"), {})
+    settings = {**settings, "solver": REFERENCE, "solver_settings": None}
+    mean_field: ForceField = load_plugin("forcefield", "mean_field")(**settings)
+    return mean_field
+
+
+def _given(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are not the defaults of a force field."""
+    defaults = {field.name: field.default for field, _ in parameters_of(load_plugin("forcefield", name))}
+    return {key: value for key, value in settings.items() if value != defaults[key]}
 
 
 def _ladder(name: str) -> tuple[Mapping[str, Any], ...]:
@@ -138,6 +157,7 @@ def _measured(
     patience: float,
 ) -> Row:
     try:
+        require_interactions(forcefield, whole.model)
         row = Row(name, settings, bytes_needed=forcefield.capabilities(whole.model, 1).bytes_needed)
         found = _evaluated(forcefield, part)
         row = dataclasses.replace(

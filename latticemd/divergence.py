@@ -65,6 +65,9 @@ def explained(
     lines[-1] += f"{_largest(good.state.f)}, is in {directory.last_good}"
     if good.note:
         lines.append(good.note)
+    if system.model.motion is Motion.OCCUPATION:
+        cause = "occupations stay between 0 and 1 at any dt: the cause is the force field or a parameter of the model"
+        return Diverged("\n".join([*lines, cause]))
     cause, dt = _time_step(integrator, system, good.state.step)
     return Diverged("\n".join([*lines, cause, *_way_on(run_input, system, directory, good.state, dt)]))
 

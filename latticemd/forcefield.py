@@ -3,17 +3,20 @@
 Force fields are frozen dataclasses whose `parameter` fields are the keys of `forcefield:`; packages offer them under the
 entry-point group `latticemd.forcefields`. They return the ELECTRONIC part only: elastic terms are exact and added by the
 model. One with a choice of accuracy may have a class attribute `ladder`, a tuple of settings from coarse to fine, which
-`latticemd bench` compares; one that only chooses among others has an empty one.
+`latticemd bench` compares; one that only chooses among others has an empty one. One that knows the free energies of all
+exchanges of two neighbours at once may have a method `exchange_energies(model, x)` -> (R, B), as `poles` does.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from latticemd.errors import InputError
 from latticemd.models.model import Model
 
 Array = NDArray[Any]
@@ -27,6 +30,7 @@ class Capabilities:
     give the same bytes. `energy`, `density`: which parts of `Electrons` it fills. `halo`: layers of cells around
     the cell of a site that its force depends on, beside the extremes of the on-site energies, which may decide about poles
     and moments; None when it depends on all sites. `bytes_needed`: working memory for this model and R replicas.
+    `interactions`: whether it treats the interaction of models whose electrons repel each other.
     """
 
     conservative: bool
@@ -35,6 +39,7 @@ class Capabilities:
     density: bool
     halo: int | None
     bytes_needed: int
+    interactions: bool = False
 
 
 @dataclass
@@ -48,6 +53,7 @@ class Electrons:
     energy       (R,)        electronic free energy with C, Omega_el or Omega_el + mu N [energy]; NaN if unknown
     density      (R, N)      electrons per site [1]; NaN if unknown
     mu           (R,)        chemical potential [energy]
+    details      by name     what else there is to know, an array (R,) and its dimension; empty by default
     ===========  ==========  ==============================================================================
     """
 
@@ -55,6 +61,7 @@ class Electrons:
     energy: Array
     density: Array
     mu: Array
+    details: dict[str, tuple[Array, str]] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, replicas: int, model: Model) -> Electrons:
@@ -87,3 +94,33 @@ class ForceField(Protocol):
     def close(self) -> None:
         """Release what `prepare` took."""
         ...
+
+
+@runtime_checkable
+class Remembering(ForceField, Protocol):
+    """A force field whose answer depends on where it starts, such as a self-consistent one with several solutions.
+
+    It holds no memory of its own: that is in the State (`latticemd.state.Memory`), and the System hands it over.
+    """
+
+    def memory(self, model: Model, replicas: int) -> dict[str, Array]:
+        """What the first evaluation of a run starts from: float64 arrays with R first. Empty: nothing is remembered."""
+        ...
+
+    def evaluate_from(
+        self, start: Mapping[str, Array], model: Model, x: Array, step: int, out: Electrons
+    ) -> dict[str, Array]:
+        """`evaluate`, as a pure function of start, model and x; returns what a later step may start from, in new arrays.
+
+        `evaluate` itself starts from `memory`.
+        """
+        ...
+
+
+def require_interactions(forcefield: ForceField, model: Model) -> None:
+    """Raise InputError where the interaction of a model's electrons would be left out without a word."""
+    if model.interacting and not forcefield.capabilities(model, 1).interactions:
+        raise InputError(
+            f"the electrons of {type(model).__name__} interact, and force field {type(forcefield).__name__} would leave that "
+            "out; use forcefield: {name: mean_field}, whose `solver` may be any of the others"
+        )

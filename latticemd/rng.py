@@ -24,4 +24,6 @@ class Stream(enum.IntEnum):
     PROBING = 7
     DISORDER = 8
     VACANCIES = 9
+    KINETIC_MONTE_CARLO = 10
+    MEAN_FIELD = 16
     SPINS = 11

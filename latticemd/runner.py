@@ -23,9 +23,9 @@ from latticemd.config import RunInput
 from latticemd.config.blocks import StructureFactor
 from latticemd.divergence import explained
 from latticemd.errors import Diverged, InputError, LatticeMDError, StoppedEarly
-from latticemd.lattice import Lattice
 from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
 from latticemd.output.directory import RunDirectory
+from latticemd.output.h5md import box_of
 from latticemd.output.summary import write_summary, write_text_atomically
 from latticemd.output.trajectory import TrajectoryHeader, TrajectoryWriter
 from latticemd.plugins import load_plugin
@@ -187,7 +187,7 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def _header(run_input: RunInput, system: System) -> TrajectoryHeader:
     lattice, model = system.model.lattice, system.model
-    edges, boundary = _box(lattice)
+    edges, boundary = box_of(lattice)
     return TrajectoryHeader(
         version=__version__,
         author=_user(),
@@ -202,21 +202,6 @@ def _header(run_input: RunInput, system: System) -> TrajectoryHeader:
             "backend": run_input.backend,
         },
     )
-
-
-def _box(lattice: Lattice) -> tuple[list[float] | list[list[float]], tuple[str, str, str]]:
-    """Edges of the box in three dimensions, lengths where they lie along x, y, z and vectors otherwise, and boundaries.
-
-    Across the grid, and in dimensions that the lattice does not have, the box is open and one length wider than the cell.
-    """
-    d, space = lattice.directions, lattice.dimensions
-    extent = np.concatenate([lattice.shape, 1.0 + np.ptp(lattice.cell.coordinates[:, d:], axis=0)])
-    rows = np.eye(3)
-    rows[:space, :space] = extent[:, None] * lattice.cell.frame
-    closed = [*lattice.periodic, *(False for _ in range(3 - d))]
-    first, second, third = ("periodic" if around else "none" for around in closed)
-    edges = np.diagonal(rows) if np.array_equal(rows, np.diag(np.diagonal(rows))) else rows
-    return edges.tolist(), (first, second, third)
 
 
 def _user() -> str:
@@ -263,6 +248,9 @@ def _announce(run_input: RunInput, system: System, state: State, directory: RunD
     log.info("model %s, %s, electronic temperature %g; force field %s; integrator %s, dt %g, steps %d", run_input.model.name,
              ensemble, model.electronic_temperature, run_input.forcefield.name, run_input.dynamics.integrator,
              run_input.dynamics.dt, run_input.dynamics.steps)  # fmt: skip
+    if model.smallest_stiffness() < 0.0:
+        log.warning("the springs do not confine the lattice: their lowest stiffness is %.3g, so displacements may grow without "
+                    "bound; raise the stiffness or lower the coupling of neighbours", model.smallest_stiffness())  # fmt: skip
 
 
 @contextmanager

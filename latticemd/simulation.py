@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from latticemd.errors import InputError
 from latticemd.integrators.integrator import Integrator
 from latticemd.models.model import Model
 from latticemd.schedules import When
@@ -97,7 +96,7 @@ class Simulation:
         simulation.state.x
 
     Steps cost one force evaluation for most integrators; everything else is a few sweeps over memory. Raises InputError when
-    the integrator is for another kind of motion than that of the model.
+    the integrator is for another kind of motion than that of the model, or needs what the force field lacks.
     """
 
     def __init__(
@@ -108,11 +107,7 @@ class Simulation:
         reporters: Sequence[Reporter] = (),
         resumed: bool = False,
     ) -> None:
-        if integrator.motion is not system.model.motion:
-            raise InputError(
-                f"integrator {type(integrator).__name__} moves a {integrator.motion.value}, "
-                f"the variable of {type(system.model).__name__} is a {system.model.motion.value}"
-            )
+        integrator.check(system)
         self.system = system
         self.integrator = integrator
         self.state = state

@@ -46,7 +46,9 @@ def stability_limit(integrator: Integrator, curvatures: Iterable[float], on_site
 
 def _word_limit(word: str, curvature: float, on_site: float, mass: float) -> float:
     """First instability of a mode [time]; with R at the latest half a turn, where the rotation loses its sense."""
-    longest = math.pi * math.sqrt(mass / on_site) if "R" in word else 2.5 * len(word) * math.sqrt(mass / curvature)
+    longest = 2.5 * len(word) * math.sqrt(mass / curvature)
+    if "R" in word and on_site > 0.0:
+        longest = min(longest, math.pi * math.sqrt(mass / on_site))
     steps = longest * np.arange(1, _SCAN + 1) / _SCAN
     # A thousandth of a percent beyond 2 is rounding of marginal modes, such as one on which no kick is left to act.
     unstable = np.abs(_traces(word, steps, curvature, on_site, mass)) > 2.0 * (1.0 + 1e-5)
@@ -77,6 +79,8 @@ def _letter(letter: str, tau: Array, rotates: bool, curvature: float, on_site: f
         matrix[:, 0, 1] = tau / mass
     elif letter == "B":
         matrix[:, 1, 0] = -tau * (curvature - on_site if rotates else curvature)
+    elif letter == "R" and on_site == 0.0:
+        matrix[:, 0, 1] = tau / mass
     elif letter == "R":
         frequency = math.sqrt(on_site / mass)
         matrix[:, 0, 0] = matrix[:, 1, 1] = np.cos(frequency * tau)

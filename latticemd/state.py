@@ -13,6 +13,36 @@ Array = NDArray[Any]
 
 
 @dataclass
+class Memory:
+    """What the force field starts from (`latticemd.forcefield.Remembering`), by name: arrays with R first, or nothing.
+
+    An evaluation at a step starts from the result of the last one at ANOTHER step, so it doesn't matter how often a step is
+    evaluated: a reporter that looks, or a restart, changes nothing.
+
+    ========  ==============================================
+    field     meaning
+    ========  ==============================================
+    step      of the last evaluation; -1 before the first
+    start     what evaluations at this step start from
+    result    what the last one has found
+    ========  ==============================================
+    """
+
+    step: int = -1
+    start: dict[str, Array] = field(default_factory=dict)
+    result: dict[str, Array] = field(default_factory=dict)
+
+    def start_at(self, step: int) -> dict[str, Array]:
+        """What an evaluation at this step starts from."""
+        return self.start if step == self.step else self.result
+
+    def copy(self) -> Memory:
+        """An independent copy of every array."""
+        start, result = ({name: value.copy() for name, value in part.items()} for part in (self.start, self.result))
+        return Memory(self.step, start, result)
+
+
+@dataclass
 class State:
     """R independent copies of N sites with D components each.
 
@@ -25,6 +55,7 @@ class State:
     potential    (R,)          free energy at x: Omega, or Omega + mu N at fixed filling [energy]
     thermostat   (R, ...)      by name: variables of the bath and its heat [energy], or those of a minimiser
     step         integer       number of time steps taken
+    memory       (R, ...)      by name: what a self-consistent force field starts from; empty for all others
     ===========  ============  ======================================================================
 
     `f` and `potential` follow from `x` and the step; they are kept because the next step starts from them.
@@ -36,6 +67,7 @@ class State:
     potential: Array
     step: int = 0
     thermostat: dict[str, Array] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
 
     @classmethod
     def at_rest(cls, x: Array) -> State:
@@ -59,13 +91,18 @@ class State:
             self.potential.copy(),
             self.step,
             {name: value.copy() for name, value in self.thermostat.items()},
+            self.memory.copy(),
         )
 
     def digest(self) -> str:
-        """sha256 over step, x, p and the thermostat variables as little-endian bytes: what a later step depends on."""
+        """sha256 over what a later step depends on: step, x, p, thermostat variables, what the force field starts from.
+
+        All as little-endian bytes.
+        """
         sha = hashlib.sha256(b"latticemd state 1")
         sha.update(np.array([self.step], dtype="<i8").tobytes())
-        for name, value in [("x", self.x), ("p", self.p), *sorted(self.thermostat.items())]:
+        start = {f"start/{name}": value for name, value in self.memory.start_at(self.step).items()}
+        for name, value in [("x", self.x), ("p", self.p), *sorted(self.thermostat.items()), *sorted(start.items())]:
             sha.update(f"{name}{value.shape}".encode())
             sha.update(np.ascontiguousarray(value, dtype="<f8").tobytes())
         return sha.hexdigest()

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from latticemd.backends import kernels_for
 from latticemd.backends.specification import LARGEST
 from latticemd.errors import Diverged, InputError
-from latticemd.forcefield import Capabilities, Electrons, ForceField
+from latticemd.forcefield import Array, Capabilities, Electrons, ForceField, Remembering, require_interactions
 from latticemd.lattice import Lattice
 from latticemd.models.model import Model
 from latticemd.ramps import Ramp
-from latticemd.state import State
+from latticemd.state import Memory, State
 
 
 class System:
     """Total forces F = F_electronic + F_classical and free energies of R replicas at a step.
 
     `electrons` holds the force field's last answer; `force_seconds` and `force_calls` count its cost.
-    Raises InputError if the force field cannot serve the model.
+    Raises InputError if the force field cannot serve the model, or would leave out the interaction of its electrons.
     """
 
     def __init__(
@@ -39,8 +39,12 @@ class System:
         self.electrons = Electrons.empty(replicas, model)
         self.force_seconds = 0.0
         self.force_calls = 0
+        require_interactions(forcefield, model)
         forcefield.prepare(self.model_at(0), replicas)
         self.capabilities: Capabilities = forcefield.capabilities(self.model, replicas)
+        self._first_memory: dict[str, Array] = {}
+        if isinstance(forcefield, Remembering):
+            self._first_memory = forcefield.memory(self.model_at(0), replicas)
 
     def model_at(self, step: int) -> Model:
         """The model with its ramped parameters at their values for this step."""
@@ -61,7 +65,7 @@ class System:
             raise Diverged(f"at step {step}: position {_first_bad(state.x, model.lattice)}")
         started = time.perf_counter()
         try:
-            self.forcefield.evaluate(model, state.x, step, self.electrons)
+            self._solve(model, state, step)
         except ArithmeticError as error:
             raise Diverged(f"at step {step}: the force field failed: {error}") from error
         self.force_seconds += time.perf_counter() - started
@@ -73,6 +77,35 @@ class System:
     def update_potential(self, state: State, step: int) -> None:
         """Write the free energy at state.x to state.potential, from the electrons of the last `update_forces`."""
         np.add(self.electrons.energy, self.model_at(step).classical_energy(state.x), out=state.potential)
+
+    def exchange_energies(self, x: Array, step: int) -> Array:
+        """What exchanging x (R, N, 1) between the two sites of each hop would add to the free energy, (R, B) [energy].
+
+        Raises InputError where the force field or the model cannot tell without evaluating each exchange.
+        """
+        model = self.model_at(step)
+        for part in (self.forcefield, model):
+            if not hasattr(part, "exchange_energies"):
+                raise InputError(f"{type(part).__name__} knows no energies of exchanges; evaluate attempts instead")
+        started = time.perf_counter()
+        try:
+            electronic = self.forcefield.exchange_energies(model, x)  # type: ignore[attr-defined]
+        except ArithmeticError as error:
+            raise Diverged(f"at step {step}: the force field failed: {error}") from error
+        self.force_seconds += time.perf_counter() - started
+        self.force_calls += 1
+        total: Array = electronic + model.exchange_energies(x)  # type: ignore[attr-defined]
+        return total
+
+    def _solve(self, model: Model, state: State, step: int) -> None:
+        """Evaluate the force field, from what the state remembers where it has something to remember."""
+        forcefield = self.forcefield
+        if not (self._first_memory and isinstance(forcefield, Remembering)):
+            forcefield.evaluate(model, state.x, step, self.electrons)
+            return
+        start = state.memory.start_at(step) or self._first_memory
+        result = forcefield.evaluate_from(start, model, state.x, step, self.electrons)
+        state.memory = Memory(step, start, result)
 
     def stiffest_frequency(self, step: int = 0) -> float:
         """sqrt(K/m) with K the largest curvature of the classical energy [1/time]; electrons soften modes, see physics docs."""

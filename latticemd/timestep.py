@@ -28,6 +28,7 @@ import numpy as np
 from latticemd.backends import kernels_for
 from latticemd.build import build_first_replica, build_forcefield, build_integrator, build_model
 from latticemd.config import RunInput
+from latticemd.errors import InputError
 from latticemd.integrators import Integrator
 from latticemd.integrators.overdamped import LeimkuhlerMatthews
 from latticemd.integrators.splitting import Splitting
@@ -96,7 +97,10 @@ class Accuracy:
 
 
 def suggest_dt(run_input: RunInput, energy_tolerance: float = ENERGY_TOLERANCE) -> Advice:
-    """Measure on the first replica of an input, and suggest a time step for its integrator."""
+    """Measure on the first replica of an input, and suggest a time step for its integrator.
+
+    Raises InputError where occupations move, for which any dt will do.
+    """
     probe = Probe(run_input)
     model, integrator = probe.system.model, probe.integrator
     classical = 0.0 if probe.spins else model.largest_stiffness()
@@ -133,6 +137,8 @@ class Probe:
 
     def __init__(self, run_input: RunInput) -> None:
         model, _ = build_model(run_input)
+        if model.motion is Motion.OCCUPATION:
+            raise InputError("no dt is better than another: kinetic Monte Carlo is the same process for any of them")
         self.system = System(model, build_forcefield(run_input), 1)
         self.state = build_first_replica(run_input, model)
         self.integrator = build_integrator(run_input)

@@ -21,8 +21,8 @@ from latticemd.measurements.forces import (
     difference,
     gradient_error,
     internal_symmetry_error,
-    primitive_translations,
     symmetry_error,
+    symmetry_generators,
 )
 from latticemd.measurements.motion import (
     EnergyRecord,
@@ -155,9 +155,9 @@ def force_is_the_gradient(bench: Bench) -> Outcome:
 
 
 def lattice_symmetries(bench: Bench) -> Outcome:
-    """Force and energy follow every point operation and the primitive translations, which generate the space group."""
+    """Force and energy follow operations that generate the space group of the model."""
     model = bench.system.model
-    operations = [*model.symmetries(translations=False), *primitive_translations(model)]
+    operations = symmetry_generators(model)
     measured = symmetry_error(bench.forces, model, operations, bench.x)
     if measured is None:
         return Outcome("skip", note="the model does not say how the components of a site turn with the lattice")

@@ -13,11 +13,14 @@ from electrons import electrons
 import forcefields.auto as auto_module
 from forcefields.auto import Auto
 from forcefields.cavity import Cavity
-from forcefields.choice import Chooser
+from forcefields.choice import Chooser, alike_everywhere, response
 from forcefields.poles import PoleExpansion
 from forcefields.window import Window
-from latticemd import Holstein, Lattice, State, System
+from latticemd import Holstein, Lattice, State, System, load_plugin
+from latticemd.errors import InputError
 from latticemd.forcefield import Electrons
+from latticemd.lattice import UNIT_CELLS
+from latticemd.testing.probes import positions
 
 
 def rms(error):
@@ -49,9 +52,9 @@ STATES = {
 @pytest.mark.parametrize("tolerance", [3e-2, 1e-3, 1e-5])
 @pytest.mark.parametrize("state", STATES)
 def test_the_estimate_is_not_optimistic(eager, state, tolerance):
-    coupling, positions = STATES[state]
+    coupling, state_of = STATES[state]
     model = Holstein(Lattice("square", (60, 48)), coupling=coupling)
-    x = positions(model)
+    x = state_of(model)
     exact = electrons(PoleExpansion(), model, x).density
     out = Electrons.empty(1, model)
     chosen, estimate = Chooser("auto", tolerance, Auto(tolerance).candidates).serve(model, x, 0, out)
@@ -64,9 +67,9 @@ def test_the_estimate_is_not_optimistic(eager, state, tolerance):
 @pytest.mark.parametrize("local", [Cavity, Window])
 @pytest.mark.parametrize("state", STATES)
 def test_a_local_force_field_finds_its_own_size_for_a_tolerance_or_says_that_it_does_not(local, state, caplog):
-    coupling, positions = STATES[state]
+    coupling, state_of = STATES[state]
     model = Holstein(Lattice("square", (60, 48)), coupling=coupling)
-    x = positions(model)
+    x = state_of(model)
     exact, met = electrons(PoleExpansion(), model, x).density, []
     for tolerance in (5e-2, 2e-3, 1e-6):
         caplog.clear()
@@ -81,6 +84,58 @@ def test_a_local_force_field_finds_its_own_size_for_a_tolerance_or_says_that_it_
     assert not met[-1] or state == "random, g = 3.5"
     if state in ("random, g = 3.5", "domains, g = 1.5"):
         assert met[1]
+
+
+@pytest.mark.parametrize("local", [Cavity, Window])
+@pytest.mark.parametrize(
+    ("name", "lattice"),
+    [
+        ("ssh", Lattice("square", (24, 24))),  # at half filling every density is 1/2, and says nothing about bonds
+        ("ssh", Lattice("chain", (240,), 0.3)),
+        pytest.param("double_exchange", Lattice("square", (22, 22)), marks=pytest.mark.slow),
+        ("jahn_teller", Lattice("square", (22, 22))),
+        ("holstein", Lattice("honeycomb", (22, 22))),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.type,
+)
+def test_the_estimate_is_about_all_that_forces_need(local, name, lattice, caplog):
+    model = load_plugin("model", name)(lattice)
+    x = positions(model)
+    exact, scale = electrons(PoleExpansion(), model, x), response(model, x)
+    with caplog.at_level(logging.INFO, "latticemd.run"):
+        found = electrons(local(tolerance=2e-2), model, x)
+    estimate = float(re.search(r"density ([\d.e+-]+),", caplog.messages[-1])[1])
+    assert rms(found.density - exact.density) <= 1.05 * estimate
+    if scale:
+        assert rms(found.force - exact.force) <= 1.05 * estimate * scale
+
+
+LATTICE = Lattice("square", (70, 60))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Holstein(Lattice("square", (70, 60), "open")),
+        Holstein(LATTICE, disorder=0.5),
+        Holstein(LATTICE, vacancies=0.1),
+        load_plugin("model", "ssh")(Lattice("square", (70, 60), ("periodic", "open"))),
+    ],
+    ids=["open", "disorder", "vacancies", "ssh"],
+)
+def test_a_lattice_that_is_not_alike_everywhere_has_no_samples(model):
+    assert not alike_everywhere(model)
+    assert [each.title for each in Auto().candidates(model)] == ["poles"]
+    for local in (Cavity, Window):
+        with pytest.raises(InputError, match="samples of the lattice, which must be alike everywhere"):
+            local(tolerance=1e-3).prepare(model, 1)
+
+
+@pytest.mark.parametrize("kind", ["chain", "ladder", "square", "triangular", "honeycomb", "kagome", "cubic"])
+@pytest.mark.parametrize("name", ["holstein", "ssh", "double_exchange", "falicov_kimball"])
+def test_periodic_and_twisted_lattices_are_alike_everywhere(name, kind):
+    shape = (4,) * len(UNIT_CELLS[kind].vectors)
+    assert all(alike_everywhere(load_plugin("model", name)(Lattice(kind, shape, ends))) for ends in ("periodic", 0.3))
 
 
 def test_small_lattices_are_solved_exactly():

@@ -8,6 +8,7 @@ import pytest
 
 from latticemd.config import load_input
 from latticemd.errors import InputError
+from latticemd.plugins import plugin_names
 
 GOOD = """\
 lattice:
@@ -79,7 +80,7 @@ ONE_LINE = [
         "BARB",
         "input.yaml:9: dynamics.integrator: the word 'BARB' needs the kick B and either the drift A or",
     ),
-    ("overdamped", "7", "input.yaml:9: dynamics.integrator: expected one of langevin"),
+    ("overdamped", "7", f"input.yaml:9: dynamics.integrator: expected one of {plugin_names('integrator')[0]}"),
     ("shape: [4, 6]", "shape: [2, 2]", "input.yaml:3: lattice.shape: lattice 2x2 is too small"),
     ("shape: [4, 6]", "shape: [4]", "input.yaml:3: lattice.shape: lattice square has 2 directions"),
     ("shape: [4, 6]", "shape: 4", "input.yaml:3: lattice.shape: expected a list of integers, such as [32, 32], got 4"),
@@ -90,7 +91,7 @@ ONE_LINE = [
         "input.yaml:2: lattice.type: expected one of chain, ladder, square, triangular, honeycomb, kag",
     ),
     ("name: holstein", "name: holsten", "input.yaml:5: model.name: unknown model 'holsten'; did you mean 'holstein'?"),
-    ("  name: holstein\n", "", "input.yaml:4: model.name: missing; expected one of holstein"),
+    ("  name: holstein\n", "", f"input.yaml:4: model.name: missing; expected one of {plugin_names('model')[0]}"),
     ("mass: 1.0", "mass: -1", "input.yaml:7: model.mass: expected a number > 0 [mass], got -1"),
     ("mass: 1.0", "copling: 1", "input.yaml:7: model.copling: unknown key; did you mean 'coupling'? (keys: name, "),
     ("mass: 1.0", "kappa: 1", "input.yaml:7: model.kappa: unknown key; did you mean 'intersite'? (keys: name, "),

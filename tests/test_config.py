@@ -74,6 +74,10 @@ def test_a_minimal_input_resolves_every_default(load: Load) -> None:
     assert run.lattice.shape == (4, 6)
     assert run.model.parameters == {
         "electronic_temperature": 0.1,
+        "next_hopping": 0.0,
+        "disorder": 0.0,
+        "vacancies": 0.0,
+        "disorder_seed": 0,
         "mu": 0.0,
         "hopping": 1.0,
         "anisotropy": 0.0,

@@ -23,6 +23,7 @@ from latticemd import State
 from latticemd.config import RunInput, load_input
 from latticemd.config.components import DynamicsInput
 from latticemd.lattice import UNIT_CELLS, Lattice
+from latticemd.models.model import Motion
 from latticemd.output.checkpoint import write_checkpoint
 from latticemd.parameters import Bounds, parameters_of
 from latticemd.plugins import load_plugin, plugin_names
@@ -108,6 +109,8 @@ def of_type(hint: Any, bounds: Bounds, rampable: bool) -> st.SearchStrategy[Any]
     kind = next(kind for kind in typing.get_args(hint) if kind is not type(None)) if union else hint
     if typing.get_origin(kind) is Literal:
         return st.sampled_from(typing.get_args(kind))
+    if typing.get_origin(kind) is dict:
+        return st.dictionaries(texts, st.one_of(reals(), st.booleans(), texts), max_size=3)
     made = {float: reals(bounds), int: integers(bounds), bool: st.booleans(), str: texts}
     assert kind in made, f"parameters of type {kind} need a strategy here"
     return ramps(made[kind]) if rampable else made[kind]
@@ -126,8 +129,7 @@ positive = reals(Bounds(gt=0))
 
 
 @st.composite
-def models(draw: st.DrawFn) -> dict[str, Any]:
-    name = draw(st.sampled_from(plugin_names("model")))
+def models(draw: st.DrawFn, name: str) -> dict[str, Any]:
     block = draw(st.fixed_dictionaries({}, optional=parameters("model", name, set())))
     if "mu" in block:
         block.pop("filling", None)
@@ -146,8 +148,10 @@ words = st.tuples(st.sampled_from("AR"), st.text("BO", min_size=1, max_size=5)).
 
 
 @st.composite
-def dynamics(draw: st.DrawFn) -> dict[str, Any]:
-    name = draw(st.one_of(st.sampled_from(plugin_names("integrator")), words))
+def dynamics(draw: st.DrawFn, motion: Motion) -> dict[str, Any]:
+    suits = [name for name in plugin_names("integrator") if load_plugin("integrator", name).motion is motion]
+    names = st.sampled_from(suits)
+    name = draw(st.one_of(names, words) if motion is Motion.DISPLACEMENT else names)
     known = name in plugin_names("integrator")
     own = parameters("integrator", name, DynamicsInput.common()) if known else {}
     block = draw(
@@ -188,7 +192,7 @@ def starts(draw: st.DrawFn, folder: Path) -> dict[str, Any]:
 
 @st.composite
 def observables(draw: st.DrawFn, dimensions: int, transform: bool) -> list[dict[str, Any]]:
-    names = ["energy", "temperature", "order_parameter", "wall_fraction", "structure_factor"]
+    names = ["energy", "temperature", "order_parameter", "wall_fraction", "structure_factor", "forcefield"]
     names += ["correlation"] if transform else []
     blocks = []
     for name in draw(st.lists(st.sampled_from(names), unique=True)):
@@ -225,6 +229,7 @@ def lattices(draw: st.DrawFn) -> dict[str, Any]:
 def inputs(draw: st.DrawFn, folder: Path) -> dict[str, Any]:
     """A valid input as a user could write it."""
     block = draw(lattices())
+    model = draw(st.sampled_from(plugin_names("model")))
     lattice = Lattice.from_dict(block)
     transform = all(lattice.periodic) and len(lattice.cell.basis) == 1
     fields = st.lists(st.sampled_from(["displacement", "momentum", "force", "density"]), min_size=1, unique=True)
@@ -241,8 +246,8 @@ def inputs(draw: st.DrawFn, folder: Path) -> dict[str, Any]:
         st.fixed_dictionaries(
             {
                 "lattice": st.just(block),
-                "model": models(),
-                "dynamics": dynamics(),
+                "model": models(model),
+                "dynamics": dynamics(load_plugin("model", model).motion),
             },
             optional={
                 "title": texts,

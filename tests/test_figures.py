@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from latticemd import observables
 from latticemd.errors import InputError
 from latticemd.figures import draw_run, read_run
-from latticemd.figures.maps import columns_for, picture
+from latticemd.figures.maps import Map, columns_for, picture
 from latticemd.figures.pages import centred_structure_factor
 from latticemd.figures.reading import chosen_frames
 from latticemd.lattice import Lattice
@@ -19,7 +19,7 @@ from latticemd.output.directory import RunDirectory
 from latticemd.output.trajectory import TrajectoryHeader, TrajectoryWriter
 
 INPUT = """
-lattice: {{type: {type}, shape: {shape}}}
+lattice: {{type: {type}, shape: {shape}, boundary: {boundary}}}
 model: {{name: holstein, coupling: 1.5, filling: 0.5}}
 dynamics: {{integrator: langevin, dt: 0.1, temperature: 0.1, steps: 100}}
 """
@@ -44,8 +44,8 @@ def write_run(path, lattice, fields, *, density=True, series=True, dt=0.5):
         box=(*map(float, lattice.shape), 1.0),
         replicas=replicas,
         provenance={
-            "input": INPUT.format(type=lattice.type, shape=list(lattice.shape)),
-            "lattice": json.dumps({"type": lattice.type, "shape": lattice.shape}),
+            "input": INPUT.format(type=lattice.type, shape=list(lattice.shape), boundary=lattice.boundary[0]),
+            "lattice": json.dumps(lattice.to_dict()),
             "model": json.dumps({"name": "holstein", "symbol": "Q"}),
         },
     )
@@ -226,6 +226,42 @@ def test_the_map_has_the_positive_domain_where_it_lies(tmp_path):
     assert (positive > 0.2).all()
     assert (mapped[inner : half - inner] < -0.2).all()
     assert (mapped[half + inner :, inner : half - inner] < -0.2).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("lattice", "rings"),
+    [
+        (Lattice("chain", (12,)), True),
+        (Lattice("ladder", (7,)), False),
+        (Lattice("triangular", (5, 4)), True),
+        (Lattice("honeycomb", (4, 3)), False),
+        (Lattice("kagome", (3, 4), "open"), False),
+        (Lattice("cubic", (4, 3, 3)), True),
+        (Lattice("square", (5, 6), "open"), False),
+    ],
+    ids=lambda value: getattr(value, "type", ""),
+)
+def test_every_lattice_has_its_pictures(tmp_path, lattice, rings):
+    fields = 0.4 * np.sin(np.arange(3 * lattice.sites)).reshape(3, 1, -1)
+    write_run(tmp_path / "run", lattice, fields)
+    paths = draw_run(tmp_path / "run")
+    assert ("structure_factor.png" in [path.name for path in paths]) == rings
+    assert drawn_share(tmp_path / "run/figures/order_parameter.png") > 0.1
+    np.testing.assert_allclose(read_run(tmp_path / "run").fields, fields[:, 0], atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["triangular", "honeycomb", "kagome", "square"])
+def test_the_polygons_of_a_map_tile_the_cells(name):
+    lattice = Lattice(name, (4, 3))
+    polygons = Map(lattice)._polygons
+    corners = [np.roll(polygon, -1, axis=0) for polygon in polygons]
+    areas = [0.5 * abs(np.linalg.det(np.stack([a, b], axis=1)).sum()) for a, b in zip(polygons, corners, strict=True)]
+    assert sum(areas) == pytest.approx(12 * abs(np.linalg.det(lattice.vectors)))
+    for polygon, site in zip(polygons, lattice.positions, strict=True):
+        assert np.ptp(np.linalg.norm(polygon - site, axis=1)) < 2.0
+        nearest = np.linalg.norm(lattice.positions - polygon.mean(axis=0), axis=1).argmin()
+        np.testing.assert_array_equal(lattice.positions[nearest], site)
 
 
 @pytest.mark.filterwarnings("error")

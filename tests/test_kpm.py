@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import ClassVar
+import logging
+import re
 
 import numba
 import numpy as np
@@ -19,6 +20,7 @@ from forcefields.kpm.chebyshev import Interval, fermi_series, intervals
 from forcefields.kpm.colouring import colours_along, graph_colours, square_colours
 from forcefields.kpm.probing import Coloured, OnGraph, Random
 from forcefields.kpm.square import OnSquare
+from forcefields.poles import PoleExpansion
 from latticemd import Holstein, Lattice, State, System
 from latticemd.errors import Diverged, InputError
 from latticemd.models.hamiltonian import Hamiltonian, Hops
@@ -55,29 +57,26 @@ class Diagonals(Holstein):
         return Hops(i, j, np.full(len(i), -self.hopping))
 
 
-@dataclasses.dataclass(frozen=True)
-class TwoOrbitals(Holstein):
-    orbitals: ClassVar[int] = 2
-
-
 def signs(model: Holstein, count: int) -> Random:
     return Random(np.random.default_rng(5).choice(np.array([-1, 1], np.int8), (count, model.lattice.sites)))
 
 
 # shapes: odd; two groups of rows; eight groups with a ragged last one, which all waves pass
 @pytest.mark.parametrize("shape", [(3, 3), (7, 9), (65, 69), (123, 260)])
-@pytest.mark.parametrize("random", [False, True], ids=["coloured", "random"])
-def test_compiled_kernels_agree_with_the_specification(shape, random):
+@pytest.mark.parametrize("kind", ["coloured", "some, with signs", "random"])
+def test_compiled_kernels_agree_with_the_specification(shape, kind):
     model = Holstein(Lattice("square", shape), hopping=0.8)
     hamiltonian = Hamiltonian.of(model, random_positions(model, seed=1, replicas=2))
-    levels, bounds = hamiltonian.levels, intervals(hamiltonian)
+    bounds = intervals(hamiltonian)
     c = [np.cos(np.arange(count)) for count in (31, 19)]  # other numbers of moments for each replica
-    vectors = signs(model, 3) if random else None
-    graph = Graph.of(model.hops(), model.lattice.sites)
-    density, traces = OnGraph(graph, vectors or Coloured(square_colours(shape, 2))).propagate(levels, bounds, c)
+    vectors, chosen = (signs(model, 3), {}) if kind == "random" else (None, {})
+    if kind == "some, with signs":
+        chosen = {"signs": signs(model, 1).signs[0], "asked": np.array([2, 0, 3])}
+    probes = vectors or Coloured(square_colours(shape, 2), **chosen)
+    density, _, traces = OnGraph(probes).propagate(hamiltonian, bounds, c)
     for precision, limit in ((np.float64, 1e-12), (np.float32, 2e-4)):
-        compiled = OnSquare(shape, -0.8, 2, vectors, precision)
-        found, found_traces = compiled.propagate(levels, bounds, c)
+        compiled = OnSquare(shape, -0.8, 2, vectors, precision, **chosen)
+        found, _, found_traces = compiled.propagate(hamiltonian, bounds, c)
         np.testing.assert_allclose(found, density, rtol=0, atol=limit)
         for r in range(2):
             np.testing.assert_allclose(found_traces[r], traces[r], rtol=0, atol=limit * model.lattice.sites)
@@ -171,6 +170,37 @@ def test_the_error_of_a_gapless_state_stays_large():
     # Said in the documentation, so that nobody takes the tolerance for a bound on the error of the density.
     model = Holstein(Lattice("square", (24, 24)), coupling=0.3)
     assert 1e-3 < error(KernelPolynomial(colours=12), model, random_positions(model, seed=5)) < 2e-2
+
+
+STATES = {
+    "charge order": (1.5, lambda model: charge_ordered(model)),
+    "small gap": (1.5, lambda model: model.ordered(0.67)[None] + random_positions(model, width=0.3)),
+    "random": (1.5, random_positions),
+    "random, g = 3.5": (3.5, lambda model: random_positions(model, width=5.27)),
+    "nearly free": (0.15, random_positions),
+    "free": (0.0, random_positions),
+}
+
+
+@pytest.mark.parametrize("ensemble", [{"mu": 0.2}, {"filling": 0.45}], ids=str)
+@pytest.mark.parametrize("state", STATES)
+def test_a_tolerance_finds_the_colours_it_needs_by_an_honest_estimate(state, ensemble, caplog):
+    coupling, positions = STATES[state]
+    model = Holstein(Lattice("square", (36, 36)), coupling=coupling, **ensemble)
+    x, taken = positions(model), []
+    exact = electrons(PoleExpansion(), model, x).density
+    for tolerance in (3e-2, 1e-3, 1e-4):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "latticemd.run"):
+            found = electrons(KernelPolynomial(tolerance=tolerance), model, x)
+        (record,) = caplog.records
+        colours, estimate = re.search(r"takes (\d+) colours: .* density ([\d.e+-]+),", record.message).groups()
+        true = float(np.sqrt(((found.density - exact) ** 2).mean()))
+        assert true <= 1.05 * float(estimate)  # printed to two digits
+        assert float(estimate) <= tolerance * 1.01
+        taken.append(int(colours))
+    assert taken == sorted(taken)
+    assert taken[0] < 36  # it does not hide behind a colour for each site
 
 
 def test_free_electrons_have_the_occupation_of_plane_waves():
@@ -369,15 +399,15 @@ def test_bytes_do_not_depend_on_the_number_of_threads(vectors):
 
 def test_what_it_cannot_serve_is_refused_with_numbers():
     model = Holstein(Lattice("square", (8, 8)))
-    with pytest.raises(InputError, match="serves models with 1 orbital per site, this one has 2"):
-        System(TwoOrbitals(Lattice("square", (8, 8))), KernelPolynomial())
     with pytest.raises(InputError, match="colours: expected an even number, got 7; use 8"):
         System(model, KernelPolynomial(colours=7))
     with pytest.raises(InputError, match="damping jackson needs moments"):
         System(model, KernelPolynomial(damping="jackson"))
     with pytest.raises(InputError, match=r"forcefield kpm with 64 sites and 1000000000 replica\(s\) needs .* GiB"):
         KernelPolynomial().prepare(model, 10**9)
-    cold = System(dataclasses.replace(model, electronic_temperature=5e-4), KernelPolynomial(tolerance=1e-9))
+    with pytest.raises(InputError, match="tolerance sets colours and moments"):
+        System(model, KernelPolynomial(tolerance=1e-3, moments=100))
+    cold = System(dataclasses.replace(model, electronic_temperature=5e-4), KernelPolynomial(colours=8, tolerance=1e-9))
     with pytest.raises(Diverged, match=r"tolerance 1e-09 needs [0-9]+ Chebyshev moments, at most 65536 are taken"):
         cold.update_forces(State.at_rest(random_positions(model)), 0)
     far = System(dataclasses.replace(model, electronic_temperature=1e-6), KernelPolynomial())

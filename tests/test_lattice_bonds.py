@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latticemd import Lattice
@@ -61,6 +61,7 @@ def test_shells_have_the_coordination_numbers_and_distances_of_the_textbook(kind
 
 
 @given(lattices(), st.integers(1, 2))
+@settings(deadline=None)
 def test_vectors_lead_from_site_to_site(lattice, shell):
     try:
         bonds = lattice.bonds(shell)
@@ -76,6 +77,7 @@ def test_vectors_lead_from_site_to_site(lattice, shell):
 
 
 @given(lattices(), st.integers(1, 2))
+@settings(deadline=None)
 def test_bonds_neighbours_adjacency_and_stencil_say_the_same(lattice, shell):
     try:
         bonds = lattice.bonds(shell)
@@ -101,6 +103,7 @@ def test_bonds_neighbours_adjacency_and_stencil_say_the_same(lattice, shell):
 
 
 @given(lattices())
+@settings(deadline=None)
 def test_only_bonds_across_a_twisted_boundary_have_a_phase(lattice):
     bonds = lattice.bonds()
     straight = np.abs(lattice.positions[bonds.j] - lattice.positions[bonds.i] - bonds.vector).max(axis=1) < 1e-9
@@ -175,6 +178,7 @@ def test_the_cubic_band():
 
 
 @given(lattices())
+@settings(deadline=None)
 def test_staggered_signs_are_a_two_colouring_where_there_is_one(lattice):
     """A graph has two colours exactly if its spectrum, without phases, is symmetric."""
     assert set(np.unique(lattice.staggered)) <= {-1.0, 1.0}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import forces_and_energy, random_positions
+from conftest import forces_and_energy, random_positions, simulation
 from scipy.optimize import brentq
 from test_run import latticemd
 
@@ -28,7 +28,7 @@ from latticemd.minimization.figure import draw_minimization
 from latticemd.minimization.progress import MinimizationProgress
 from latticemd.minimization.runner import minimum_directory, run_minimization
 from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
-from latticemd.plugins import register
+from latticemd.plugins import load_plugin, register
 from latticemd.runner import run
 
 INPUT = """\
@@ -86,6 +86,26 @@ def test_the_checkerboard_solves_the_mean_field_equation(coupling, temperature):
     state, _ = descend(model, noisy_checkerboard(model, amplitude=0.5), fire=Fire(1e-11))
     np.testing.assert_allclose(np.abs(state.x), amplitude, rtol=1e-8)
     assert np.abs((state.x[0] * model.ordered(1.0)).mean()) == pytest.approx(amplitude, rel=1e-8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("coupling", [1.0, 1.5])
+def test_weak_fluctuations_leave_the_order_near_that_of_the_mean_field(coupling):
+    model = Holstein(Lattice("square", (12, 12)), coupling=coupling)
+    state, system = State.at_rest(model.ordered(1.0)[None]), System(model, ExactDiagonalisation())
+    minimize(state, system, Fire(1e-8), 2000)
+    exact = model.order_field(state.x, system.electrons.density).mean()
+    errors = []
+    for temperature in (0.01, 0.0025):  # of the lattice; the electrons stay at 0.1
+        run = simulation(model, "langevin", model.ordered(1.0)[None], dt=0.2, temperature=temperature, friction=0.5,
+                         forcefield=load_plugin("forcefield", "poles")(), seed=3)  # fmt: skip
+        orders = []
+        for step in range(200, 2200, 10):
+            run.run(steps=step)
+            orders.append(run.frame().order_field.mean())
+        errors.append(abs(float(np.mean(orders)) - exact))
+    assert errors[1] < 0.01 * exact
+    assert errors[1] < 0.5 * errors[0]  # linear in the temperature: a quarter, and noise
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import yaml
 
+from latticemd.integrators import load_integrator
+from latticemd.models.model import Motion
 from latticemd.plugins import plugin_names
 
 INPUTS = Path(__file__).parent.parent / "inputs"
@@ -95,6 +98,7 @@ RAMPS = [
 ]
 EXACT = ["ed", "poles"]
 INTEGRATORS = sorted([*plugin_names("integrator"), "ABOBA", "OBRBO", "BRB", "OBAB"])
+MOVED = {Motion.SPIN: "double_exchange", Motion.OCCUPATION: "falicov_kimball"}
 CASES = [
     *itertools.product(INTEGRATORS, EXACT, (1, 3), ["mu=0.0"]),
     *((integrator, forcefield, 2, "filling=0.4") for integrator in ("langevin", "overdamped") for forcefield in EXACT),
@@ -109,10 +113,12 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(tmp_path, integrator, forc
     from latticemd.runner import run
 
     (tmp_path / "input.yaml").write_text(QUENCH)
+    motion = load_integrator(integrator)(dt=0.1, friction=0.2, temperature=0.1).motion
+    others = [f"model={{name: {MOVED[motion]}}}"] if motion in MOVED else []
 
     def load(directory, steps):
         settings = [f"dynamics.integrator={integrator}", f"replicas={replicas}", f"dynamics.steps={steps}",
-                    f"output.directory={tmp_path / directory}", f"forcefield.name={forcefield}"]  # fmt: skip
+                    f"output.directory={tmp_path / directory}", f"forcefield.name={forcefield}", *others]  # fmt: skip
         return load_input(tmp_path / "input.yaml", [*settings, f"model.{model}"])
 
     whole = run(load("whole", 12))
@@ -251,7 +257,14 @@ def test_forces_of_given_positions(workplace, shape):
 
 @pytest.mark.parametrize("path", sorted(INPUTS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_input_runs_shortened(path, tmp_path):
-    settings = ["dynamics.steps=3", "lattice.shape=[8, 8]", "output.every=1", "output.checkpoint_every=2"]
+    directions = len(yaml.safe_load(path.read_text())["lattice"]["shape"])
+    extent = {1: 16, 2: 8, 3: 4}[directions]
+    settings = [
+        "dynamics.steps=3",
+        f"lattice.shape={[extent] * directions}",
+        "output.every=1",
+        "output.checkpoint_every=2",
+    ]
     done = latticemd(
         "run", path, "--output", "out", *(word for text in settings for word in ("--set", text)), cwd=tmp_path
     )

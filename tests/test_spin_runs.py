@@ -65,7 +65,7 @@ def test_a_start_without_direction_is_refused(load):
 
 @pytest.mark.parametrize("integrator", ["langevin", "overdamped", "BAOAB"])
 def test_integrators_of_displacements_are_refused_with_the_one_for_spins(load, integrator):
-    with pytest.raises(InputError, match=r"the variable of model double_exchange is a spin; expected one of .*llg"):
+    with pytest.raises(InputError, match=r"the variables of model double_exchange are spins; expected one of .*llg"):
         load(
             f"dynamics={{integrator: {integrator}, dt: 0.1, steps: 1, temperature: 0.1}}",
         )

@@ -106,6 +106,9 @@ def test_limits_of_words_in_closed_form():
     assert np.tan(0.5 * frequency * dt) == pytest.approx(2 * 2.0 * frequency / (0.7 * dt), rel=1e-3)
     assert limit("BRB", 0.3) == pytest.approx(np.pi / frequency, rel=1e-3)  # softened modes: half a turn
     assert limit("verlet", -1.0) == np.inf  # leaves a saddle at any dt
+    assert limit("BRB", 1.7, on_site=0.0) == pytest.approx(
+        limit("BAB", 1.7), rel=1e-6
+    )  # a rotation without springs drifts
 
 
 # --- runs that keep and break the limit -----------------------------------------------------------------------------

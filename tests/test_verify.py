@@ -50,6 +50,13 @@ def load(tmp_path):
     return lambda *settings: load_input(tmp_path / "input.yaml", settings)
 
 
+def test_disorder_leaves_the_symmetries_that_are_left(load):
+    checks = list(verify(load("model.disorder=0.5", "model.vacancies=0.1")))
+    assert checks[SPACE].verdict == "pass"
+    assert checks[SPACE].note.startswith("1 generators; worst: none")
+    assert {check.verdict for check in checks} == {"pass", "skip"}
+
+
 @pytest.mark.parametrize(
     "integrator",
     [

@@ -26,11 +26,14 @@ def accepted(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
         return f"`{schema['const']}`"
     if "enum" in schema:
         return ", ".join(f"`{word}`" for word in schema["enum"])
+    if "additionalProperties" in schema and not schema.get("properties"):
+        return "keys with values"
     kinds = schema.get("anyOf") or schema.get("oneOf")
     if kinds:
         blocks = [resolve(kind, definitions) for kind in kinds]
-        words = [accepted(block, definitions) for block in blocks if block.get("type") not in ("object", "null")]
-        if any(block.get("type") == "object" for block in blocks):
+        ramps = [block for block in blocks if block.get("type") == "object" and "properties" in block]
+        words = [accepted(block, definitions) for block in blocks if block not in ramps and block.get("type") != "null"]
+        if ramps:
             words.append("ramp")
         return " or ".join(dict.fromkeys(words))
     if schema.get("type") == "array":

@@ -36,6 +36,7 @@ SPLITTING, RESCALING = "latticemd/integrators/splitting.py", "latticemd/integrat
 MOTION, STENCIL = "latticemd/backends/cpu/motion.py", "latticemd/backends/cpu/stencil.py"
 PHILOX, THERMOSTATS = "cuda_kernels/philox.py", "cuda_kernels/thermostats.py"
 OVERDAMPED, HOLSTEIN, ED = "latticemd/integrators/overdamped.py", "latticemd/models/holstein.py", "forcefields/ed.py"
+INTERACTION = "latticemd/models/interaction.py"
 INTEGRATORS, KERNELS = "tests/test_integrators.py::", "tests/test_kernels.py::"
 
 MUTATIONS = (
@@ -95,6 +96,16 @@ MUTATIONS = (
              "tests/test_run.py::test_an_interrupted_run_resumes_to_the_same_bytes"),
     Mutation("a resumed run shows its first frame again", "latticemd/runner.py", "state, reporters, resumed=resume)",
              "state, reporters)", "tests/test_run.py::test_an_interrupted_run_resumes_to_the_same_bytes"),
+    Mutation("exchange has the wrong sign", INTERACTION, "return Fields(onsite, -weight * rho.bonds",
+             "return Fields(onsite, weight * rho.bonds",
+             "tests/test_hubbard_holstein.py::test_terms_of_holstein_go_together_with_repulsion"),
+    Mutation("spin flips are left out", INTERACTION, "unit - own * rho.onsite", "unit - own * rho.onsite * unit",
+             "tests/test_hubbard_holstein.py::test_the_fields_turn_with_the_spins"),
+    Mutation("the interaction is counted twice", "forcefields/mean_field/forcefield.py", "electrons.energy[0] - counted",
+             "electrons.energy[0]", "tests/test_hubbard_holstein.py::test_antiferromagnet_solves_the_gap_equation"),
+    Mutation("a second look at a step starts from the first", "latticemd/state.py",
+             "return self.start if step == self.step else self.result", "return self.result",
+             "tests/test_mean_field.py::test_what_is_remembered_belongs_to_a_step"),
 )  # fmt: skip
 
 

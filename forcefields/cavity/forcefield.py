@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from forcefields.blocks import extremes, unit
 from forcefields.cavity.expansion import Expansion, expansion
 from forcefields.cavity.graph import OnGraph
 from forcefields.choice import Candidate, Sized
 from forcefields.filling import chemical_potential
-from forcefields.hopping import PATCH_BYTES, Graph, boxes, has_square_bonds, require_densities_alone, square_hopping
+from forcefields.hopping import PATCH_BYTES, Graph, OfModel, Patches, has_bonds_of, square_hopping
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
-from latticemd.models.hamiltonian import DensityMatrix
 from latticemd.models.model import Model
 from latticemd.parameters import parameter
 
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 RADIUS, POLE_TOLERANCE = 2, 1e-6  # unless the user says otherwise
 RADII = (1, 2, 3, 4)  # to choose from: the samples hold patches no larger
+BOXED = (
+    "square",
+    "cubic",
+)  # on balls of L1 radius 2 of a cubic lattice errors are larger than at 1, on 3 x 3 x 3 sites smaller
 
+_POLES_EXPECTED = 24  # in the estimate of memory, where the positions are not known yet
 _BYTES_PER_SITE = 64  # of on-site energies, pole sums and what is made of them
 
 
@@ -54,9 +59,12 @@ class Cavity(Sized):
     With a `tolerance` and no radius, the smallest of radius 1 to 4 is taken whose error, measured on samples of the
     configuration, is small enough (`forcefields.choice`); the log says which, and how large the error is.
 
-    On the square lattice patches are (2 radius + 1) x (2 radius + 1) sites, and lattices with fewer than 2 radius + 2 sites
-    in a direction are refused. With one real hopping kernels are compiled; other hops are left to LAPACK, some hundred
-    times slower. On any other graph patches are all sites within `radius` hops; one that covers the graph is exact.
+    On the square and the cubic lattice patches are (2 radius + 1)^d sites, and lattices with fewer than 2 radius + 2 sites in
+    a direction are refused. With one real hopping on the square lattice kernels are compiled; all else is left to LAPACK,
+    some hundred times slower. On any other graph patches are all sites within `radius` hops; one that covers the graph is
+    exact, and on a honeycomb it takes radius 3 to close a hexagon and be better than at radius 1. With several orbitals
+    messages are matrices, M = (E - mu - i w - sum H M H^+)^-1. Where hops follow x, the density matrix between two sites is
+    the mean of what their two patches say.
 
     The number of poles follows the farthest level from mu, in steps of 2^(1/4): the one thing about distant sites that can
     change a density, by less than twice the tolerance. At fixed filling, mu is a function of all sites: the force is then no
@@ -86,18 +94,31 @@ class Cavity(Sized):
         "float64", doc="of the compiled kernels; float32 is up to twice as fast and keeps symmetries to 1e-6 only"
     )
     ladder: ClassVar[tuple[dict[str, Any], ...]] = tuple({"radius": radius} for radius in (1, 2, 3, 4))
+    _square: OfModel[float | None] = field(
+        init=False, default_factory=lambda: OfModel(square_hopping), repr=False, compare=False
+    )
     _buffers: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
-    def rungs(self) -> list[Candidate]:
-        """The radiuss to choose from for a tolerance."""
-        if self.radius is not None or self.tolerance is None:
-            return []
-        fine = min(POLE_TOLERANCE, 0.1 * self.tolerance)
-        return [Candidate(f"radius {n}", dataclasses.replace(self, radius=n, tolerance=fine)) for n in RADII]
+    @property
+    def chooses(self) -> bool:
+        """Whether the tolerance sets the radius."""
+        return self.radius is None and self.tolerance is not None
+
+    def rungs(self, model: Model) -> list[Candidate]:
+        """The radii to choose from for a tolerance."""
+        fine = min(POLE_TOLERANCE, 0.1 * (self.tolerance or POLE_TOLERANCE))
+        layers = self._layers(model)
+        return [
+            Candidate(f"radius {n}", dataclasses.replace(self, radius=n, tolerance=fine), cells=2 * n * layers + 1)
+            for n in RADII
+        ]
 
     def _capabilities(self, model: Model, replicas: int) -> Capabilities:
-        if square_hopping(model) is None:
-            needed = 3 * PATCH_BYTES + 200 * len(model.hops().i) + self._patches(model).nbytes
+        sites, o = model.lattice.sites, model.orbitals
+        if self._square(model) is None:
+            graph, patches = self._cut(model)
+            blocks = (sites + len(graph.source)) * o**2
+            needed = 4 * PATCH_BYTES + patches.members.nbytes + 16 * blocks * (3 * (self.poles or _POLES_EXPECTED) + 8)
         else:
             from forcefields.cavity.square import working_bytes  # numba need not be loaded for other lattices
 
@@ -107,32 +128,45 @@ class Cavity(Sized):
             deterministic=True,
             energy=True,
             density=True,
-            halo=self._reach + self.sweeps if model.filling is None else None,
-            bytes_needed=needed + _BYTES_PER_SITE * replicas * model.lattice.sites,
+            halo=self._layers(model) * (self._reach + self.sweeps) if model.filling is None else None,
+            bytes_needed=needed + _BYTES_PER_SITE * replicas * sites * o**2,
         )
 
     def _prepare(self, model: Model) -> None:
-        require_densities_alone(model, "cavity")
         smallest = 2 * self._reach + 2
-        if has_square_bonds(model) and min(model.lattice.shape) < smallest:
+        if has_bonds_of(model.lattice, model.hops(), *BOXED) and min(model.lattice.shape) < smallest:
             raise InputError(
                 f"forcefield cavity with radius {self._reach} needs at least {smallest} sites per direction, the lattice is "
                 f"{'x'.join(map(str, model.lattice.shape))}; use a smaller radius, a larger lattice or forcefield ed"
             )
 
     def _evaluate(self, model: Model, x: Array, out: Electrons) -> None:
-        electrons, onsite = self._electrons(model), model.onsite(x)
+        electrons, onsite = self._electrons(model, x), model.onsite(x)
+        lowest, highest = extremes(onsite)
         if model.filling is None:
-            out.mu[:] = model.mu or 0.0
-            levels = onsite - out.mu[:, None]
-            widths = np.maximum(levels.max(axis=1), -levels.min(axis=1)) + electrons.reach
-            out.energy[:] = electrons.solve(levels, [self._expansion(model, width) for width in widths], out.density)
+            mu = model.mu or 0.0
+            out.mu[:] = mu
+            widths = np.maximum(highest.max(axis=1) - mu, mu - lowest.min(axis=1)) + electrons.reach
+            made = [self._expansion(model, width) for width in widths]
+            rho, out.energy[:] = electrons.solve(onsite - mu * unit(onsite), made)
         else:
-            for r in range(len(x)):
-                out.mu[r], out.energy[r] = self._solve_at_filling(model, electrons, onsite[r], out.density[r])
-            out.energy += out.mu * model.filling * model.lattice.sites
+            reach = electrons.reach + 40.0 * model.electronic_temperature
+            low, high = float(lowest.min()) - reach, float(highest.max()) + reach
+            # One interval for every mu of the search: other poles for another mu would make a step in the number of electrons.
+            made = [self._expansion(model, high - low)]
+            wanted = model.filling * onsite.shape[1] * model.orbitals
+
+            def count(mu: float) -> float:
+                return float(electrons.solve(onsite - mu * unit(onsite), made)[0].density.sum())
+
+            # The rounding of single precision would keep the search busy to no end.
+            resolution = 1e-8 * model.electronic_temperature if self.precision == "float32" else 0.0
+            out.mu[:] = mu = chemical_potential(count, wanted, low, high, resolution)
+            rho, out.energy[:] = electrons.solve(onsite - mu * unit(onsite), made)
+            out.energy += mu * wanted
+        out.density[:] = rho.density
         out.energy += model.electron_constant(x)
-        model.electronic_force(DensityMatrix(out.density), x, out.force)
+        model.electronic_force(rho, x, out.force)
 
     def _close(self) -> None:
         self._buffers.clear()
@@ -141,43 +175,25 @@ class Cavity(Sized):
     def _reach(self) -> int:
         return self.radius or RADIUS
 
-    def _solve_at_filling(
-        self, model: Model, electrons: OnSquare | OnGraph, onsite: Array, density: Array
-    ) -> tuple[float, float]:
-        """mu and grand potential of one replica at the filling of the model; writes the density (N,)."""
-        reach = electrons.reach + 40.0 * model.electronic_temperature
-        low, high = float(onsite.min()) - reach, float(onsite.max()) + reach
-        # One interval for every mu of the search: other poles for another mu would make a step in the number of electrons.
-        made = [self._expansion(model, high - low)]
-
-        def solve(mu: float) -> float:
-            return float(electrons.solve(onsite[None] - mu, made, density[None])[0])
-
-        def count(mu: float) -> float:
-            solve(mu)
-            return float(density.sum())
-
-        # The rounding of single precision would keep the search busy to no end.
-        resolution = 1e-8 * model.electronic_temperature if self.precision == "float32" else 0.0
-        mu = chemical_potential(count, (model.filling or 0.0) * model.lattice.sites, low, high, resolution)
-        return mu, solve(mu)
+    def _layers(self, model: Model) -> int:
+        return 1 if self._square(model) is not None else Graph.of_model(model).layers(model.lattice)
 
     def _expansion(self, model: Model, half_width: float) -> Expansion:
         return expansion(model.electronic_temperature, half_width, self.tolerance or POLE_TOLERANCE, self.poles)
 
-    def _electrons(self, model: Model) -> OnSquare | OnGraph:
-        hopping = square_hopping(model)
+    def _electrons(self, model: Model, x: Array) -> OnSquare | OnGraph:
+        hopping = self._square(model)
         if hopping is not None:
             from forcefields.cavity.square import OnSquare  # other lattices need no numba
 
             height, width = model.lattice.shape
             return OnSquare((height, width), hopping, self._reach, self.sweeps, getattr(np, self.precision))
-        if "patches" not in self._buffers:  # made here, because a ramp may take a model away from equal hops
-            self._buffers["patches"] = self._patches(model)
-        return OnGraph(Graph.of(model.hops(), model.lattice.sites), self._buffers["patches"], self.sweeps)
+        if "cut" not in self._buffers:  # made here, because a ramp may take a model away from equal hops
+            self._buffers["cut"] = self._cut(model)
+        graph, patches = self._buffers["cut"]
+        return OnGraph(graph.at(model, x), patches, self.sweeps, model.needs_bonds)
 
-    def _patches(self, model: Model) -> Array:
-        """The sites of every patch (N, b) where no kernel is compiled."""
-        if has_square_bonds(model):
-            return boxes(model.lattice, self._reach)
-        return Graph.of(model.hops(), model.lattice.sites).balls(self._reach)
+    def _cut(self, model: Model) -> tuple[Graph, Patches]:
+        """Which sites are joined, and the patches, where no kernel is compiled."""
+        graph = Graph.of_model(model)
+        return graph, Patches.of(model, graph, self._reach, *BOXED)

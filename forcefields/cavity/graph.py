@@ -1,7 +1,7 @@
 """Cavity Green's functions on any graph, in NumPy: what lattices without kernels of their own use, and the specification.
 
-Everything here is about the resolvent G(z) = (H - z)^-1 at a z in the upper half plane, H of shape (N, N) given by its
-diagonal `onsite` (N,) and the hops of a `Graph`.
+Everything here is about the resolvent G(z) = (H - z)^-1 at a z in the upper half plane, H given by its blocks on the
+diagonal, `onsite` (N,) or (N, o, o), and the hops of a `Graph`.
 """
 
 from __future__ import annotations
@@ -12,66 +12,80 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forcefields.blocks import adjoint, dressed, hermitian, inverse, norms, square, trace, unit
 from forcefields.cavity.expansion import Expansion
-from forcefields.hopping import PATCH_BYTES, Graph, patch_matrices
+from forcefields.hopping import Cut, Graph, Patches, centre_columns, density_matrix
+from latticemd.models.hamiltonian import DensityMatrix
 
 Array = NDArray[Any]
 
 
 def messages(graph: Graph, onsite: Array, z: complex, sweeps: int) -> Array:
-    """M_{y -> x}(z) of every bond after `sweeps` sweeps that start from M = 0, (B,) [1/energy].
+    """M_{y -> x}(z) of every bond after `sweeps` sweeps that start from M = 0, (B,) or (B, o, o) [1/energy].
 
-        M_{y -> x} = 1 / (e_y - z - sum_{u != x} |H[y, u]|^2 M_{u -> y})
+        M_{y -> x} = (e_y - z - sum_{u != x} H[y, u] M_{u -> y} H[y, u]^+)^-1
 
     is the Green's function of y when x and all that is behind it are taken away: exact on trees, where a sweep reaches
     one bond further.
     """
-    message = np.zeros(len(graph.source), dtype=complex)
+    message = np.zeros(graph.amplitude.shape, dtype=complex)
+    bare = onsite - z * unit(onsite)
     for _ in range(sweeps):
-        whole = onsite - z - graph.incoming @ message
-        message = 1.0 / (whole[graph.source] + (graph.strength * message)[graph.reverse])
+        received = dressed(graph.amplitude, message)
+        whole = bare - graph.incoming(received)
+        message = inverse(whole[graph.source] + received[graph.reverse])
     return message
-
-
-def patch_green(graph: Graph, onsite: Array, z: complex, sweeps: int, members: Array) -> Array:
-    """G_ii(z) of the first site of every patch, (N,) [1/energy]."""
-    message = messages(graph, onsite, z, sweeps)
-    green = np.empty(len(members), dtype=complex)
-    block = max(1, PATCH_BYTES // (16 * members.shape[1] ** 2))
-    unit = np.zeros((members.shape[1], 1))
-    unit[0] = 1.0
-    for start in range(0, len(members), block):
-        matrices = patch_matrices(graph, onsite, z, message, members[start : start + block])
-        green[start : start + block] = np.linalg.solve(matrices, unit[None])[:, 0, 0]
-    return green
 
 
 @dataclass(frozen=True)
 class OnGraph:
-    """The patches of any graph; `patches` (N, b) lists the sites of each, see `Graph.balls`."""
+    """The patches of any graph."""
 
     graph: Graph
-    patches: Array
+    patches: Patches
     sweeps: int
+    pairs: bool = False  # whether rho is wanted between sites too
 
     @property
     def reach(self) -> float:
         """How far hopping can move a level at most, max_i sum_j |H_ij| [energy] (Gershgorin)."""
-        return float(self._over_bonds(np.abs(self.graph.amplitude)).max())
+        return float(self.graph.incoming(norms(self.graph.amplitude)).max())
 
-    def solve(self, levels: Array, expansions: list[Expansion], density: Array) -> Array:
-        """Write the density (R, N) for on-site energies `levels` (R, N) counted from mu; return the energies (R,)."""
-        energy = np.empty(len(levels))
-        moment = self._over_bonds(self.graph.strength)
-        for r, (e, made) in enumerate(zip(levels, expansions, strict=True)):
-            density[r] = 0.5 - made.slope * e
-            local = 0.5 * e - made.slope * (e * e + moment)
-            for w, (c, b) in zip(made.poles, made.weights, strict=True):
-                green = patch_green(self.graph, e, 1j * w, self.sweeps, self.patches)
-                density[r] -= c * green.real
-                local += b * green.imag - c
+    def green(self, onsite: Array, z: Array) -> tuple[Array, Array | None]:
+        """Blocks of G(z) for several z (P,): G[y, y] (P, N) or (P, N, o, o) from the patch around y, and, if pairs are wanted,
+        G[x, y] of the bonds y -> x from the same patch, (P, B) or (P, B, o, o) [1/energy].
+        """
+        graph, patches, o = self.graph, self.patches, self.graph.orbitals
+        own = np.empty((len(z), *onsite.shape), dtype=complex)
+        between = np.empty((len(z), *graph.amplitude.shape), dtype=complex) if self.pairs else None
+        received = [dressed(graph.amplitude, messages(graph, onsite, each, self.sweeps)) for each in z]
+        start = np.eye(o * patches.members.shape[1], o)[None]
+        for sites in patches.in_blocks(o):
+            cut = Cut.of(graph, onsite, patches.members[sites])
+            for p, each in enumerate(z):
+                solved = np.linalg.solve(cut.resolvents(each, received[p]), start)
+                found = own[p], None if between is None else between[p]
+                patches.take(graph, sites, centre_columns(solved, o), *found)
+        return own, between
+
+    def solve(self, onsite: Array, expansions: list[Expansion]) -> tuple[DensityMatrix, Array]:
+        """The density matrix and the energies (R,) for on-site energies (R, N) or blocks (R, N, o, o) counted from mu.
+
+        rho[x, y] = 1/2 delta_xy - slope H[x, y] - sum_p c_p (G_p[x, y] + G_p[y, x]^+)/2
+
+        of which G[x, y] is taken from the patch around y and G[y, x] from that around x.
+        """
+        graph, energy = self.graph, np.empty(len(onsite))
+        own, between = [], []
+        moment = graph.incoming(square(graph.amplitude))
+        for r, (e, made) in enumerate(zip(onsite, expansions, strict=True)):
+            green, hop_green = self.green(e, 1j * made.poles)
+            c, b = made.weights.T
+            own.append(0.5 * unit(e) - made.slope * e - hermitian(np.tensordot(c, green, 1)))
+            if hop_green is not None:
+                summed = np.tensordot(c, hop_green, 1)
+                between.append(-made.slope * graph.amplitude - 0.5 * (summed + adjoint(summed[graph.reverse])))
+            imaginary = np.tensordot(b, trace(green).imag, 1)
+            local = 0.5 * trace(e).real - made.slope * (square(e) + moment) + imaginary - graph.orbitals * c.sum()
             energy[r] = local.sum()
-        return energy
-
-    def _over_bonds(self, values: Array) -> Array:
-        return np.bincount(self.graph.source, values, self.graph.sites)
+        return density_matrix(graph, own, between if self.pairs else None), energy

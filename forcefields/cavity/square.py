@@ -19,6 +19,7 @@ from forcefields.cavity.elimination import elimination
 from forcefields.cavity.expansion import Expansion, side_by_side
 from forcefields.cavity.patches import patches, patches_of_nine
 from forcefields.cavity.tile import LANES, ONSITE, SPAN, TILE, Array, first_sweep, jit, jit_parallel, sweep
+from latticemd.models.hamiltonian import DensityMatrix
 
 _COLUMNS = 128  # of a tile without its halo
 _ROWS_OF_NINE, _ROWS = 32, 8  # of a tile: 3 x 3 patches are so cheap that sweeping large halos would show
@@ -41,8 +42,8 @@ class OnSquare:
         """How far hopping can move a level at most [energy]."""
         return 4.0 * abs(self.hopping)
 
-    def solve(self, levels: Array, expansions: list[Expansion], density: Array) -> Array:
-        """Write the density (R, N) for on-site energies `levels` (R, N) counted from mu; return the energies (R,).
+    def solve(self, levels: Array, expansions: list[Expansion]) -> tuple[DensityMatrix, Array]:
+        """The densities (R, N) and the energies (R,) for on-site energies `levels` (R, N) counted from mu.
 
         Energies are added up tile by tile, then over the tiles in order.
         """
@@ -53,7 +54,7 @@ class OnSquare:
         poles, weights, slopes = side_by_side(expansions)
         program, *places = elimination(self.radius)
         grid = (len(levels), *self.shape)
-        energy = np.empty((len(levels), tiles))
+        density, energy = np.empty(levels.shape), np.empty((len(levels), tiles))
         run(
             self.radius,
             program,
@@ -69,7 +70,7 @@ class OnSquare:
             density.reshape(grid),
             energy,
         )
-        return energy.sum(axis=1)
+        return DensityMatrix(density), energy.sum(axis=1)
 
 
 def working_bytes() -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forcefields.spectrum import spectral_reach
+from forcefields.spectrum import levels_of_sites, spectral_reach
 from latticemd.models.hamiltonian import Hamiltonian
 
 Array = NDArray[Any]
@@ -71,8 +71,8 @@ def intervals(hamiltonian: Hamiltonian) -> list[Interval]:
 
     A pure function of x, and that of -x is its mirror image to the last bit. Cost: O(N).
     """
-    levels = hamiltonian.levels
-    centres = 0.5 * (levels.max(axis=1) + levels.min(axis=1))
+    lowest, highest = levels_of_sites(hamiltonian)
+    centres = 0.5 * (highest.max(axis=1) + lowest.min(axis=1))
     with np.errstate(invalid="ignore"):  # a single level without hops has no reach, and makes a quotient 0/0 on the way
         reach = (1.0 + _MARGIN) * spectral_reach(hamiltonian.measured_from(centres[:, None]))
     # It needs an interval too; any will do.

@@ -51,6 +51,11 @@ def graph_colours(graph: Graph, distance: int) -> Array:
     return np.unique(colours[:-1], return_inverse=True)[1]
 
 
+def colours_of_orbitals(colours: Array, orbitals: int) -> Array:
+    """The colours (N o,) of orbitals on sites with colours (N,): those of a site differ, so that none sees the others."""
+    return (orbitals * colours[:, None] + np.arange(orbitals)).ravel()
+
+
 def _sublattices(graph: Graph) -> Array:
     """0 or 1 for the two sublattices of a bipartite graph, 0 everywhere on others."""
     bonds = sparse.csr_array((np.ones(len(graph.source)), graph.source, graph.first), shape=(graph.sites,) * 2)

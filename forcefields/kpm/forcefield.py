@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from forcefields.choice import Report, replica_of
 from forcefields.filling import chemical_potential
-from forcefields.hopping import Graph, has_square_bonds, require_densities_alone, square_hopping
+from forcefields.hopping import Graph, OfModel, has_bonds_of, square_hopping
 from forcefields.kpm.chebyshev import MOST_MOMENTS, Interval, Series, fermi_series, intervals
-from forcefields.kpm.colouring import graph_colours, square_colours
-from forcefields.kpm.probing import BLOCK_BYTES, Coloured, OnGraph, Random
+from forcefields.kpm.colouring import colours_of_orbitals, graph_colours, square_colours
+from forcefields.kpm.distance import DISTANCES, Colouring, finest_needed
+from forcefields.kpm.probing import BLOCK_BYTES, Coloured, OnGraph, Probed, Random
 from forcefields.memory import require_memory
 from latticemd.backends import kernels_for
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
-from latticemd.models.hamiltonian import DensityMatrix, Hamiltonian
+from latticemd.models.hamiltonian import Hamiltonian
 from latticemd.models.model import Model
 from latticemd.parameters import parameter
 from latticemd.rng import Stream
@@ -25,8 +30,14 @@ from latticemd.rng import Stream
 if TYPE_CHECKING:
     from forcefields.kpm.square import OnSquare
 
+COLOURS, POLYNOMIAL = (
+    8,
+    1e-5,
+)  # the distance of equal colours, and the error of the polynomial, unless the user says otherwise
+
 _MOMENTS_EXPECTED = 2**13  # in the estimate of memory, where the positions are not known yet
-_BYTES_PER_SITE = 256  # of on-site energies, densities, and the search for the interval
+_BYTES_PER_ORBITAL = 256  # of on-site energies, densities, and the search for the interval
+_BYTES_PER_PAIR = 200  # of the list of pairs, the sparse matrix, and what is probed of the density matrix
 _BYTES_PER_NEIGHBOUR = 64  # while sites within c hops are coloured, some c^2 of them in two dimensions
 
 log = logging.getLogger("latticemd.run")
@@ -40,11 +51,10 @@ class KernelPolynomial:
     n_i    = (f(H) v)_i                            with v = 1 on the sites of i's colour and 0 on all others
     Omega  = sum_k d_k sum_v <v| T_k(h) |v>        with d_k those of -kT log(1 + exp(-(e - mu)/kT)); plus mu N_el at fixed filling
 
-    The interval holds all levels of any field. Two errors are made. That of the polynomial is at most `tolerance`, whatever the
-    state, and M grows as half_width/kT: 260 at g = 1.5, 2900 on random states at g = 3.5 (kT = 0.1, tolerance 1e-6). That of the
-    colouring is the sum of f_ij over the other sites j of i's colour. Nothing bounds it beforehand and `tolerance` says nothing
-    about it: compare two values of `colours`. Rms errors of the density at t = 1, kT = 0.1, hardly smaller or larger at kT = 0.02
-    where there is a gap, and the same on 24 x 24 and 96 x 96 sites:
+    The interval holds all levels of any field. Two errors are made. That of the polynomial is bounded, whatever the state, and M
+    grows as half_width/kT: 260 at g = 1.5, 2900 on random states at g = 3.5 (kT = 0.1, tolerance 1e-6). That of the colouring
+    is the sum of f_ij over the other sites j of i's colour. Nothing bounds it beforehand: rms errors of the density at t = 1,
+    kT = 0.1, hardly smaller or larger at kT = 0.02 where there is a gap, and the same on 24 x 24 and 96 x 96 sites, are
 
     ==============================  ======  ======  ======  ======
     state                           c = 4   6       8       12
@@ -58,6 +68,11 @@ class KernelPolynomial:
     nearly free, g = 0.15           2e-2    1e-2    7e-3    3e-3
     ==============================  ======  ======  ======  ======
 
+    With a `tolerance` and no colours, c is the first of 4, 6, 8, 12, ... 48 whose error is small enough. It is measured on the
+    configuration itself: random signs on all sites change what a colouring gives by an independent error of the same size, or a
+    larger one (`forcefields.kpm.distance`). That costs once more what the answer costs, and a little for the colourings that are
+    passed over. The choice is a function of the positions alone; where it changes, the force jumps by no more than the tolerance.
+
     The force is NOT the gradient of this Omega; motion conserves it only to the error of the colouring. Where both extents
     divide by c, every operation of the square lattice maps colours on colours and the force keeps the space group to rounding;
     otherwise colours repeat unevenly and symmetries are broken at the error of the colouring. A direction that cannot hold two
@@ -67,8 +82,9 @@ class KernelPolynomial:
     a pure function of x and the step, and unbiased, but noisy: a density by up to 0.5/sqrt(R). That heats the lattice, breaks all
     symmetries and makes motion irreversible; it is here because others do it, and for traces.
 
-    The square lattice with one real hopping is compiled; other hops and lattices go through sparse matrices, ten times slower.
-    Equal colours are c hops apart there, in any direction: fewer vectors than c x c, and larger errors.
+    The square lattice with one real hopping is compiled; all else goes through sparse matrices, ten times slower. On other
+    lattices equal colours are c hops apart, in any direction: fewer vectors than c x c, and larger errors. Each orbital of a
+    site has vectors of its own, and f_ij within sites and along hops is probed where the force asks for it.
 
     Cost: O(N M c^2), of global reach. A step costs 0.4 ns per site and vector on one core in float64, 0.23 in float32: a force with
     the defaults 7 and 4 microseconds per site at g = 1.5, twice that at fixed filling, where a first pass counts the electrons.
@@ -79,12 +95,20 @@ class KernelPolynomial:
     doi:10.1103/PhysRevB.88.235101, and Wang, Chern, Batista and Barros, doi:10.1063/1.5017741 (lattice dynamics with it).
     """
 
-    colours: int = parameter(8, doc="c: c x c colours; sites of one colour are c apart (even)", ge=2, le=256)
+    colours: int | None = parameter(
+        None,
+        doc="c: c x c colours; sites of one colour are c apart (even); what tolerance needs, 8 if neither is given",
+        ge=2,
+        le=256,
+    )
     moments: int | None = parameter(
         None, doc="number M of Chebyshev moments, instead of tolerance", ge=2, le=MOST_MOMENTS
     )
-    tolerance: float = parameter(
-        1e-5, doc="largest error of the polynomial for the Fermi function, sets the moments", ge=1e-11, lt=0.1
+    tolerance: float | None = parameter(
+        None,
+        doc="largest rms error of the density, sets colours and moments; with colours, of the moments alone (1e-5)",
+        ge=1e-11,
+        lt=0.1,
     )
     damping: Literal["none", "jackson"] = parameter(
         "none", doc="jackson: occupations stay within 0 and 1, errors fall as 1/M only; needs moments"
@@ -93,29 +117,36 @@ class KernelPolynomial:
         "coloured", doc="coloured: one for each colour; random: of random signs, new in each step, the force is noisy"
     )
     random_vectors: int = parameter(64, doc="number R of random vectors", ge=1, le=65536)
-    seed: int = parameter(0, doc="seed of random vectors", ge=0, lt=2**64)
+    seed: int = parameter(0, doc="seed of random vectors, and of the signs that measure errors", ge=0, lt=2**64)
     precision: Literal["float64", "float32"] = parameter(
         "float64",
         doc="of the vectors in compiled kernels; float32 is nearly twice as fast, with errors of 1e-6 and more",
     )
     ladder: ClassVar[tuple[dict[str, Any], ...]] = tuple({"colours": colours} for colours in (4, 8, 12))
-    _prepared: dict[str, Array] = field(init=False, default_factory=dict, repr=False, compare=False)
+    _square: OfModel[float | None] = field(
+        init=False, default_factory=lambda: OfModel(square_hopping), repr=False, compare=False
+    )
+    _prepared: dict[int, Array] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def capabilities(self, model: Model, replicas: int) -> Capabilities:
         """Global and deterministic; its free energy is not the one that its force conserves."""
-        sites, moments = model.lattice.sites, self.moments or _MOMENTS_EXPECTED
-        random = self.vectors == "random"
-        needed = replicas * (sites * _BYTES_PER_SITE + 8 * moments) + 8 * self.random_vectors * sites * random
-        if square_hopping(model) is not None:
+        orbitals, moments = model.lattice.sites * model.orbitals, self.moments or _MOMENTS_EXPECTED
+        random, farthest = self._random, DISTANCES[-1] if self._chooses else self._distance
+        needed = replicas * (orbitals * _BYTES_PER_ORBITAL + 8 * moments) + 8 * self.random_vectors * orbitals * random
+        if self._square(model) is not None:
             from forcefields.kpm.square import working_bytes  # numba need not be loaded for other lattices
 
             height, width = model.lattice.shape
-            count = self.random_vectors if random else int(self._colours(model).max()) + 1
-            needed += working_bytes((height, width), self.precision) + 8 * replicas * count * (moments + sites * random)
+            count = self.random_vectors if random else int(self._colours(model, farthest).max()) + 1
+            needed += working_bytes((height, width), self.precision) + 8 * replicas * count * (
+                moments + orbitals * random
+            )
         else:
-            needed += 6 * max(BLOCK_BYTES, 16 * sites) + 200 * len(model.hops().i)
-            if not has_square_bonds(model):
-                needed += _BYTES_PER_NEIGHBOUR * sites * self.colours**model.lattice.dimensions
+            hops = model.hops()
+            needed += 6 * max(BLOCK_BYTES, 16 * orbitals)
+            needed += _BYTES_PER_PAIR * replicas * model.orbitals**2 * (len(hops.i) + model.lattice.sites)
+            if not has_bonds_of(model.lattice, hops, "square"):
+                needed += _BYTES_PER_NEIGHBOUR * min(model.lattice.sites, farthest**model.lattice.directions)
         return Capabilities(
             conservative=False, deterministic=True, energy=True, density=True, halo=None, bytes_needed=needed
         )
@@ -123,19 +154,20 @@ class KernelPolynomial:
     def prepare(self, model: Model, replicas: int) -> None:
         """Colour lattices without compiled kernels. Raises InputError for models it cannot serve and too little memory."""
         self.close()
-        require_densities_alone(model, "kpm")
-        if self.colours % 2:
+        if self.colours is not None and self.colours % 2:
             raise InputError(f"colours: expected an even number, got {self.colours}; use {self.colours + 1}")
         if self.damping == "jackson" and self.moments is None:
             raise InputError("damping jackson needs moments: it misses any tolerance; moments: 1000 is a start")
+        if self._chooses and self.moments is not None:
+            raise InputError("tolerance sets colours and moments; give colours with moments, or leave moments out")
         require_memory(
             self.capabilities(model, replicas).bytes_needed,
             f"forcefield kpm with {model.lattice.sites} sites and {replicas} replica(s)",
             "use a smaller lattice, fewer replicas or fewer random vectors",
         )
-        if square_hopping(model) is None and self.vectors == "coloured":
-            self._prepared["colours"] = self._colours(model)
-        if self.vectors == "random":
+        if not self._random and not self._chooses:
+            self._colours(model, self._distance)
+        if self._random:
             log.warning(
                 "forcefield kpm with %d random vectors: forces are noisy, densities by up to %.2g, and heat the lattice",
                 self.random_vectors, 0.5 / np.sqrt(self.random_vectors),
@@ -143,90 +175,170 @@ class KernelPolynomial:
 
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Densities, free energies and forces of all replicas at x (R, N, D)."""
-        onsite, electrons = model.onsite(x), self._electrons(model, step)
-        bounds = intervals(Hamiltonian.of(model, x))
-        out.mu[:], series = self._series(model, onsite, bounds, electrons)
-        out.density[:], traces = electrons.propagate(onsite, bounds, [one.density for one in series])
-        out.energy[:] = [(one.energy * trace).sum() for one, trace in zip(series, traces, strict=True)]
+        if self._chooses:
+            for r in range(len(x)):
+                self._evaluate_chosen(model, x[r : r + 1], replica_of(out, r))
+            return
+        hamiltonian = Hamiltonian.of(model, x)
+        mu, series, seen = self._seen(model, hamiltonian, self._electrons(model, step), hamiltonian.wants_pairs)
+        _write(model, x, hamiltonian, mu, series, seen, out)
+
+    def _evaluate_chosen(self, model: Model, x: Array, out: Electrons) -> None:
+        """One replica with as many colours as its tolerance needs."""
+        hamiltonian = Hamiltonian.of(model, x)
+        bounds, pairs = intervals(hamiltonian), hamiltonian.wants_pairs
+        orbitals = model.lattice.sites * model.orbitals
+        # mu is found with the fewest colours, for all others to be compared at the same one.
+        _, rough = self._series(model, hamiltonian, bounds, self._electrons(model, 0, DISTANCES[0]))
+        density = [one.density for one in rough]
+
+        def see(distance: int) -> Callable[[Array | None, Array | None], Probed]:
+            return lambda signs, asked: self._electrons(model, 0, distance, signs, asked).propagate(
+                hamiltonian, bounds, density, pairs
+            )
+
+        colourings = [
+            Colouring(distance, functools.partial(self._colours_of_orbitals, model, distance), see(distance))
+            for distance in DISTANCES
+        ]
+        signs = self._signs(1, orbitals, 0)[0]
+        chosen, seen, error = finest_needed(colourings, signs, (self.tolerance or 0.0) - self._fine)
+        self._report.say(f"{chosen.distance} colours", error + self._fine)
+        mu, series = np.full(1, model.mu or 0.0), rough
         if model.filling is not None:
-            out.energy += out.mu * model.filling * model.lattice.sites
-        out.energy += model.electron_constant(x)
-        model.electronic_force(DensityMatrix(out.density), x, out.force)
+            mu, series, seen = self._seen(model, hamiltonian, self._electrons(model, 0, chosen.distance), pairs)
+        _write(model, x, hamiltonian, mu, series, seen, out)
 
     def bonds(self, model: Model, x: Array, step: int = 0) -> Array:
-        """<c+_j c_i> for the hops (i, j) of the model at x (R, N, D), (R, B); never with the compiled kernels.
+        """<c+_j c_i> for the pairs of orbitals (i, j) of the Hamiltonian at x (R, N, D), (R, P): of one orbital, the hops.
 
-        Both f_ij and the conjugate of f_ji are probed, and averaged. Sites of the same colour as j are as near to i as c - 1
-        hops, so that errors are larger than those of densities.
+        Never with the compiled kernels. Sites of the same colour as j are as near to i as c - 1 hops, so that errors are larger
+        than those of densities.
         """
-        hops, onsite = model.hops(), model.onsite(x)
-        bounds = intervals(Hamiltonian.of(model, x))
-        _, series = self._series(model, onsite, bounds, self._electrons(model, step))
-        probed = OnGraph(Graph.of(hops, model.lattice.sites), self._probes(model, step))
-        i, j = np.concatenate([hops.i, hops.j]), np.concatenate([hops.j, hops.i])
-        found = [probed.entries(*one, i, j)[0] for one in zip(onsite, bounds, (s.density for s in series), strict=True)]
-        there, back = np.split(np.array(found), 2, axis=1)
-        return 0.5 * (there + back.conj())
+        vectors = OnGraph(self._probes(model, step))
+        seen = self._seen(model, Hamiltonian.of(model, x), vectors, pairs=True)[2]
+        assert seen.pairs is not None
+        return seen.pairs
 
     def close(self) -> None:
         """Drop the colours."""
         self._prepared.clear()
+        self._report.forget()
+
+    @cached_property
+    def _report(self) -> Report:
+        return Report("kpm", self.tolerance or POLYNOMIAL)
+
+    @property
+    def _chooses(self) -> bool:
+        """Whether the tolerance sets the colours."""
+        return self.colours is None and self.tolerance is not None and self.vectors == "coloured"
+
+    @property
+    def _distance(self) -> int:
+        return self.colours or COLOURS
+
+    @property
+    def _fine(self) -> float:
+        """Largest error of the polynomial."""
+        return 0.1 * (self.tolerance or POLYNOMIAL) if self._chooses else self.tolerance or POLYNOMIAL
+
+    def _seen(
+        self, model: Model, hamiltonian: Hamiltonian, electrons: OnSquare | OnGraph, pairs: bool
+    ) -> tuple[Array, list[Series], Probed]:
+        """mu (R,) and the series of each replica, and what is seen of f(H) with these."""
+        bounds = intervals(hamiltonian)
+        mu, series = self._series(model, hamiltonian, bounds, electrons)
+        return mu, series, electrons.propagate(hamiltonian, bounds, [one.density for one in series], pairs)
 
     def _series(
-        self, model: Model, onsite: Array, bounds: list[Interval], electrons: OnSquare | OnGraph
+        self, model: Model, hamiltonian: Hamiltonian, bounds: list[Interval], electrons: OnSquare | OnGraph
     ) -> tuple[Array, list[Series]]:
         """mu (R,) and the series of each replica."""
         temperature = model.electronic_temperature
         if model.filling is None:
             whole = [fermi_series(interval, model.mu or 0.0, temperature) for interval in bounds]
-            return np.full(len(onsite), model.mu or 0.0), [self._cut(one, self._moments(one)) for one in whole]
+            return np.full(len(whole), model.mu or 0.0), [self._cut(one, self._moments(one)) for one in whole]
         # In the middle of the interval a Fermi edge needs most moments, so they suffice for any mu.
         counts = [self._moments(fermi_series(interval, interval.centre, temperature)) for interval in bounds]
-        _, traces = electrons.propagate(onsite, bounds, [np.zeros(count) for count in counts])
-        mu = np.array([self._mu_at_filling(model, *one) for one in zip(bounds, traces, strict=True)])
+        traces = electrons.propagate(hamiltonian, bounds, [np.zeros(count) for count in counts]).traces
+        wanted = model.filling * hamiltonian.size
+        mu = np.array([self._mu_of(wanted, temperature, *one) for one in zip(bounds, traces, strict=True)])
         each = zip(bounds, mu.tolist(), counts, strict=True)
         return mu, [self._cut(fermi_series(one, level, temperature), count) for one, level, count in each]
 
-    def _mu_at_filling(self, model: Model, interval: Interval, trace: Array) -> float:
-        """The mu at which the series adds up to the filling, given the traces of T_k (M,)."""
-        temperature = model.electronic_temperature
+    def _mu_of(self, wanted: float, temperature: float, interval: Interval, trace: Array) -> float:
+        """The mu at which the series adds up to the wanted number of electrons, given the traces of T_k (M,)."""
 
         def count(mu: float) -> float:
             return float((self._cut(fermi_series(interval, mu, temperature), len(trace)).density * trace).sum())
 
         reach = interval.half_width + 40.0 * temperature
-        wanted = (model.filling or 0.0) * model.lattice.sites
         return chemical_potential(count, wanted, interval.centre - reach, interval.centre + reach)
 
     def _moments(self, series: Series) -> int:
-        return min(self.moments or series.enough(self.tolerance), series.moments)
+        return min(self.moments or series.enough(self._fine), series.moments)
 
     def _cut(self, series: Series, moments: int) -> Series:
         cut = series.cut(moments)
         return cut.damped() if self.damping == "jackson" else cut
 
-    def _electrons(self, model: Model, step: int) -> OnSquare | OnGraph:
-        hopping = square_hopping(model)
+    def _electrons(
+        self, model: Model, step: int, distance: int = 0, signs: Array | None = None, asked: Array | None = None
+    ) -> OnSquare | OnGraph:
+        """The vectors of a step; of colours at another distance, with signs, or some of them alone, if such are given."""
+        hopping = self._square(model)
         if hopping is None:
-            return OnGraph(Graph.of(model.hops(), model.lattice.sites), self._probes(model, step))
+            return OnGraph(self._probes(model, step, distance, signs, asked))
         from forcefields.kpm.square import OnSquare  # other lattices need no numba
 
         height, width = model.lattice.shape
-        random = self._random(model.lattice.sites, step) if self.vectors == "random" else None
-        return OnSquare((height, width), hopping, self.colours, random, getattr(np, self.precision))
+        random = Random(self._signs(self.random_vectors, model.lattice.sites, step)) if self._random else None
+        precision = getattr(np, self.precision)
+        return OnSquare((height, width), hopping, distance or self._distance, random, precision, signs, asked)
 
-    def _probes(self, model: Model, step: int) -> Coloured | Random:
-        return self._random(model.lattice.sites, step) if self.vectors == "random" else Coloured(self._colours(model))
+    def _probes(
+        self, model: Model, step: int, distance: int = 0, signs: Array | None = None, asked: Array | None = None
+    ) -> Coloured | Random:
+        if self._random:
+            return Random(self._signs(self.random_vectors, model.lattice.sites * model.orbitals, step))
+        return Coloured(self._colours_of_orbitals(model, distance or self._distance), signs, asked)
 
-    def _colours(self, model: Model) -> Array:
-        if "colours" in self._prepared:
-            return self._prepared["colours"]
-        if has_square_bonds(model):
-            return square_colours(model.lattice.shape, self.colours)
-        return graph_colours(Graph.of(model.hops(), model.lattice.sites), self.colours)
+    @property
+    def _random(self) -> bool:
+        return self.vectors == "random"
 
-    def _random(self, sites: int, step: int) -> Random:
-        """The vectors of a step, the same for all replicas, so that a replica does not notice the others."""
-        normals = np.empty((self.random_vectors, sites))
+    def _colours_of_orbitals(self, model: Model, distance: int) -> Array:
+        """(N o,)."""
+        return colours_of_orbitals(self._colours(model, distance), model.orbitals)
+
+    def _colours(self, model: Model, distance: int) -> Array:
+        """The colours of the sites, (N,), where equal ones are so far apart."""
+        if distance not in self._prepared:
+            square = has_bonds_of(model.lattice, model.hops(), "square")
+            self._prepared[distance] = (
+                square_colours(model.lattice.shape, distance)
+                if square
+                else graph_colours(Graph.of_model(model), distance)
+            )
+        return self._prepared[distance]
+
+    def _signs(self, count: int, orbitals: int, step: int) -> Array:
+        """Random signs of a step (count, n), the same for all replicas, so that a replica does not notice the others."""
+        normals = np.empty((count, orbitals))
         kernels_for(normals).normals(self.seed, int(Stream.PROBING), 0, step, 0, normals)
-        return Random(np.where(normals < 0.0, -1, 1).astype(np.int8))
+        return np.where(normals < 0.0, -1, 1).astype(np.int8)
+
+
+def _write(
+    model: Model, x: Array, hamiltonian: Hamiltonian, mu: Array, series: list[Series], seen: Probed, out: Electrons
+) -> None:
+    """Everything that follows from what was seen."""
+    out.mu[:] = mu
+    out.energy[:] = [(one.energy * trace).sum() for one, trace in zip(series, seen.traces, strict=True)]
+    if model.filling is not None:
+        out.energy += out.mu * model.filling * hamiltonian.size
+    out.energy += model.electron_constant(x)
+    rho = hamiltonian.density_matrix(seen.diagonal, seen.pairs)
+    out.density[:] = rho.density
+    model.electronic_force(rho, x, out.force)

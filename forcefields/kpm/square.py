@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from forcefields.kpm.chebyshev import Interval
 from forcefields.kpm.colouring import colours_along
-from forcefields.kpm.probing import Random
+from forcefields.kpm.probing import Probed, Random
+from latticemd.models.hamiltonian import Hamiltonian
 
 Array = NDArray[Any]
 
@@ -34,7 +35,8 @@ _jit_parallel = njit(error_model="numpy", fastmath={"contract"}, cache=True, nog
 class OnSquare:
     """Probing a square lattice of `shape` sites with one real `hopping` [energy].
 
-    The vectors are random if such are given, otherwise those of `square_colours` for this distance.
+    The vectors are random if such are given, otherwise those of `square_colours` for this distance: with `signs` (N,) in the
+    place of ones if these are given, and only those of the colours `asked` (V,) if these are.
     """
 
     shape: tuple[int, int]
@@ -42,11 +44,14 @@ class OnSquare:
     distance: int
     random: Random | None
     precision: Any  # the NumPy type of the vectors; sums are double
+    signs: Array | None = None
+    asked: Array | None = None
 
     def propagate(
-        self, levels: Array, intervals: list[Interval], coefficients: list[Array]
-    ) -> tuple[Array, list[Array]]:
-        """See `probing.OnGraph.propagate`."""
+        self, hamiltonian: Hamiltonian, intervals: list[Interval], coefficients: list[Array], pairs: bool = False
+    ) -> Probed:
+        """See `probing.OnGraph.propagate`; pairs are never seen here, nor needed."""
+        levels = hamiltonian.levels
         replicas, longest = len(levels), max(len(c) for c in coefficients)
         centre = np.array([interval.centre for interval in intervals])
         scale = np.array([2.0 / interval.half_width for interval in intervals])
@@ -54,12 +59,17 @@ class OnSquare:
         for r, c in enumerate(coefficients):
             padded[r, : len(c)] = c
         down, across = (colours_along(extent, self.distance) for extent in self.shape)
-        count, weight = (down.max() + 1) * (across.max() + 1), 1.0
+        numbers, weight = np.arange((down.max() + 1) * (across.max() + 1)), 1.0
         signs = np.zeros((0, *self.shape), np.int8)
         if self.random:
-            count, weight = self.random.count, self.random.weight
-            signs = self.random.signs.reshape(count, *self.shape)
-        density = np.zeros((replicas, len(signs) or 1, *self.shape))
+            numbers, weight = np.arange(self.random.count), self.random.weight
+            signs = self.random.signs.reshape(-1, *self.shape)
+        elif self.signs is not None:
+            signs = self.signs.reshape(1, *self.shape)
+        if self.asked is not None:
+            numbers = self.asked
+        count = len(numbers)
+        density = np.zeros((replicas, count if self.random else 1, *self.shape))
         traces = np.zeros((replicas, count, longest))
         work = count * sum(len(c) for c in coefficients) * levels.shape[1]
         workers = min(get_num_threads(), replicas * count) if work >= _PARALLEL_FROM else 1
@@ -72,13 +82,15 @@ class OnSquare:
             np.array([len(c) for c in coefficients]),
             down,
             across,
+            self.random is not None,
             signs,
+            numbers,
             density,
             traces,
         )
         summed = weight * traces.sum(axis=1)
         whole = weight * density.sum(axis=1).reshape(levels.shape)
-        return whole, [summed[r, : len(c)] for r, c in enumerate(coefficients)]
+        return Probed(whole, None, [summed[r, : len(c)] for r, c in enumerate(coefficients)])
 
 
 def working_bytes(shape: tuple[int, int], precision: Any) -> int:
@@ -157,9 +169,14 @@ def _take(
     for row in range(begin, end):
         if rows[row]:
             first, sums = _row(row, stride, t.itemsize), found[row]
-            if signs.size:
+            if signs.size and columns.size == signs.shape[1]:
                 for n in range(columns.size):
                     value = signs[row, n] * float(t[first + n])
+                    sums[n] += c * value
+                    total += value
+            elif signs.size:
+                for n in range(columns.size):
+                    value = signs[row, columns[n]] * float(t[first + columns[n]])
                     sums[n] += c * value
                     total += value
             else:
@@ -217,7 +234,7 @@ def _do_vector(
         level[first : first + shape[1]] = diagonal[row]
         if rows[row]:
             for n in range(columns.size):
-                even[first + columns[n]] = signs[row, n] if signs.size else 1
+                even[first + columns[n]] = signs[row, columns[n]] if signs.size else 1
     _close(0, shape[0], shape, stride, even)
     trace[0] = _take(0, shape[0], stride, rows, columns, signs, c[0], even, found)
     _step(_row(0, stride, diagonal.itemsize), shape[0], shape[1], stride, level, hop, even, odd)
@@ -259,29 +276,34 @@ def _do_share(
     counts: Array,
     down: Array,
     across: Array,
+    random: bool,
     signs: Array,
+    numbers: Array,
     density: Array,
     traces: Array,
 ) -> None:
-    """Every workers-th vector: its density (R, 1 or V, Lx, Ly) and traces (R, V, M)."""
+    """Every workers-th vector: its density (R, 1 or V, Lx, Ly) and traces (R, V, M).
+
+    `numbers` (V,) are those of the vectors; `signs` (V, Lx, Ly) of random ones, (1, Lx, Ly) or none of coloured ones.
+    """
     rows, columns = diagonal.shape[1:]
     level, even = _buffer(rows, columns, diagonal), _buffer(rows, columns, diagonal)
     odd = _buffer(rows, columns, diagonal)
     vectors, beside = traces.shape[1], across.max() + 1
     for task in range(worker, traces.shape[0] * vectors, workers):
         r, v = task // vectors, task % vectors
-        random = len(signs) > 0
+        number, own = numbers[v], v if random else 0
         _do_vector(
             diagonal[r],
             hop[r],
             coefficients[r, : counts[r]],
-            np.ones(rows, np.bool_) if random else down == v // beside,
-            np.arange(columns) if random else np.nonzero(across == v % beside)[0],
-            signs[v if random else 0 : v + 1 if random else 0].reshape(-1, columns),
+            np.ones(rows, np.bool_) if random else down == number // beside,
+            np.arange(columns) if random else np.nonzero(across == number % beside)[0],
+            signs[own : own + 1].reshape(-1, columns),
             level,
             even,
             odd,
-            density[r, v if random else 0],
+            density[r, own],
             traces[r, v],
         )
 
@@ -297,12 +319,16 @@ def _shares_serial(
     counts: Array,
     down: Array,
     across: Array,
+    random: bool,
     signs: Array,
+    numbers: Array,
     density: Array,
     traces: Array,
 ) -> None:
     for worker in range(workers):
-        _do_share(worker, workers, diagonal, hop, coefficients, counts, down, across, signs, density, traces)
+        _do_share(
+            worker, workers, diagonal, hop, coefficients, counts, down, across, random, signs, numbers, density, traces
+        )
 
 
 @_jit_parallel
@@ -314,9 +340,13 @@ def _shares_parallel(
     counts: Array,
     down: Array,
     across: Array,
+    random: bool,
     signs: Array,
+    numbers: Array,
     density: Array,
     traces: Array,
 ) -> None:
     for worker in prange(workers):
-        _do_share(worker, workers, diagonal, hop, coefficients, counts, down, across, signs, density, traces)
+        _do_share(
+            worker, workers, diagonal, hop, coefficients, counts, down, across, random, signs, numbers, density, traces
+        )

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from forcefields.blocks import extremes, unit
 from forcefields.choice import Candidate, Sized
 from forcefields.filling import chemical_potential
-from forcefields.hopping import PATCH_BYTES, Graph, boxes, has_square_bonds, require_densities_alone, square_hopping
+from forcefields.hopping import PATCH_BYTES, Graph, OfModel, Patches, has_bonds_of, square_hopping
 from forcefields.window.expansion import Expansion, expansion, half_width, order_for, rungs
 from forcefields.window.graph import OnGraph
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
-from latticemd.models.hamiltonian import DensityMatrix
 from latticemd.models.model import Model
 from latticemd.parameters import parameter
 
@@ -64,7 +64,9 @@ class Window(Sized):
     twice the tolerance.
 
     On the square lattice with one real hopping kernels are compiled, a few seconds for each width and precision the first time.
-    Other hops are left to NumPy, some hundred times slower; on other lattices the window is all sites within width // 2 hops.
+    All else is left to NumPy, some hundred times slower; on other lattices the window is all sites within width // 2 hops. With
+    several orbitals e_0 is propagated for each orbital of the centre. Where hops follow x, the density matrix between two
+    sites is the mean of what their two windows say.
 
     Cost: O(N). Eleven operations for each site of the window and each second moment, at about half of the speed of matrix
     products: on one core 1.3, 2.3 and 4.2 microseconds per site for width 9, 13 and 21 with 120 moments in single precision,
@@ -93,66 +95,81 @@ class Window(Sized):
         "float64", doc="of the compiled kernels; float32 is twice as fast and keeps symmetries to 1e-6 only"
     )
     ladder: ClassVar[tuple[dict[str, Any], ...]] = tuple({"width": width} for width in (7, 13, 21))
+    _square: OfModel[float | None] = field(
+        init=False, default_factory=lambda: OfModel(square_hopping), repr=False, compare=False
+    )
     _buffers: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
-    def rungs(self) -> list[Candidate]:
+    @property
+    def chooses(self) -> bool:
+        """Whether the tolerance sets the width."""
+        return self.width is None and self.tolerance is not None
+
+    def rungs(self, model: Model) -> list[Candidate]:
         """The widths to choose from for a tolerance."""
-        if self.width is not None or self.tolerance is None:
-            return []
-        fine = 0.3 * self.tolerance
-        return [Candidate(f"width {n}", dataclasses.replace(self, width=n, tolerance=fine)) for n in WIDTHS]
+        fine = 0.3 * (self.tolerance or MOMENT_TOLERANCE)
+        layers = self._layers(model)
+        return [
+            Candidate(f"width {n}", dataclasses.replace(self, width=n, tolerance=fine), cells=(n - 1) * layers + 1)
+            for n in WIDTHS
+        ]
 
     def _capabilities(self, model: Model, replicas: int) -> Capabilities:
-        if square_hopping(model) is None:
-            needed = 4 * PATCH_BYTES + 200 * len(model.hops().i) + self._windows(model).nbytes
+        sites, o = model.lattice.sites, model.orbitals
+        if self._square(model) is None:
+            graph, windows = self._cut(model)
+            blocks = (sites + len(graph.source)) * o**2
+            needed = 4 * PATCH_BYTES + windows.members.nbytes + 16 * 8 * blocks
         else:
             from forcefields.window.square import working_bytes  # numba need not be loaded for other lattices
 
-            needed = replicas * working_bytes(self._side, self.moments or _TYPICAL_ORDER, model.lattice.sites)
+            needed = replicas * working_bytes(self._side, self.moments or _TYPICAL_ORDER, sites)
         return Capabilities(
             conservative=False,
             deterministic=True,
             energy=True,
             density=True,
-            halo=self._side // 2 + _BOUND_REACH if model.filling is None else None,
-            bytes_needed=needed + _BYTES_PER_SITE * replicas * model.lattice.sites,
+            halo=self._layers(model) * (self._side // 2 + _BOUND_REACH) if model.filling is None else None,
+            bytes_needed=needed + _BYTES_PER_SITE * replicas * sites * o**2,
         )
 
     def _prepare(self, model: Model) -> None:
-        require_densities_alone(model, "window")
         if self._side % 2 == 0:
             raise InputError(
                 f"forcefield window with width {self._side} has no site in the middle; use width: {self._side + 1}"
             )
         # In a window as wide as the lattice, opposite rims are neighbours.
-        if has_square_bonds(model) and self._side >= min(model.lattice.shape):
+        if has_bonds_of(model.lattice, model.hops(), "square") and self._side >= min(model.lattice.shape):
             raise InputError(
                 f"forcefield window with width {self._side} needs at least {self._side + 1} sites per direction, the lattice is "
                 f"{'x'.join(map(str, model.lattice.shape))}; use a smaller width, a larger lattice or forcefield ed"
             )
 
     def _evaluate(self, model: Model, x: Array, out: Electrons) -> None:
-        electrons, onsite = self._electrons(model), model.onsite(x)
-        middle = np.full(len(x), model.mu or 0.0)
+        electrons, onsite = self._electrons(model, x), model.onsite(x)
+        middle = model.mu or 0.0
         if model.filling is not None:
-            middle = 0.5 * (onsite.min(axis=1) + onsite.max(axis=1))
-        levels = onsite - middle[:, None]
+            lowest, highest = extremes(onsite)
+            middle = 0.5 * float(lowest.min() + highest.max())
+        levels = onsite - middle * unit(onsite)
         rung = rungs(electrons.reach(levels), model.electronic_temperature)
         names = np.unique(rung).tolist()
         made = {name: self._expansion(model, name, 0.0) for name in names}
-        sums = electrons.solve(levels, rung, made, out.density)
-        out.energy[:] = [_grand_potential(of_replica, made) for of_replica in sums]
+        rho, sums = electrons.solve(levels, rung, made)
         out.mu[:] = middle
         if model.filling is not None:
-            for r in range(len(x)):
-                reach = half_width(int(rung[r].max())) + 40.0 * model.electronic_temperature
-                mu = self._chemical_potential(model, sums[r], names, reach)
-                made = {name: self._expansion(model, name, mu) for name in names}
-                electrons.solve(levels[r : r + 1], rung[r : r + 1], made, out.density[r : r + 1])
-                out.mu[r] += mu
-                out.energy[r] = _grand_potential(sums[r], made) + out.mu[r] * model.filling * model.lattice.sites
+            wanted = model.filling * onsite.shape[1] * model.orbitals
+            reach = half_width(int(rung.max())) + 40.0 * model.electronic_temperature
+            mu = self._chemical_potential(model, sums[0], names, wanted, reach)
+            made = {name: self._expansion(model, name, mu) for name in names}
+            rho, _ = electrons.solve(levels, rung, made)
+            out.mu += mu
+        out.energy[:] = [_grand_potential(of_replica, made) for of_replica in sums]
+        if model.filling is not None:
+            out.energy += out.mu * wanted
+        out.density[:] = rho.density
         out.energy += model.electron_constant(x)
-        model.electronic_force(DensityMatrix(out.density), x, out.force)
+        model.electronic_force(rho, x, out.force)
 
     def _close(self) -> None:
         self._buffers.clear()
@@ -161,14 +178,17 @@ class Window(Sized):
     def _side(self) -> int:
         return self.width or WIDTH
 
-    def _chemical_potential(self, model: Model, sums: Array, names: list[int], reach: float) -> float:
+    def _chemical_potential(self, model: Model, sums: Array, names: list[int], wanted: float, reach: float) -> float:
         """mu of one replica from the middle of its levels; moments don't depend on it, so nothing is propagated again."""
 
         def count(mu: float) -> float:
             series = (self._expansion(model, name, mu).density for name in names)
             return sum(float(c @ total[: len(c)]) for c, total in zip(series, sums, strict=True))
 
-        return chemical_potential(count, (model.filling or 0.0) * model.lattice.sites, -reach, reach)
+        return chemical_potential(count, wanted, -reach, reach)
+
+    def _layers(self, model: Model) -> int:
+        return 1 if self._square(model) is not None else Graph.of_model(model).layers(model.lattice)
 
     def _expansion(self, model: Model, rung: int, mu: float) -> Expansion:
         a, temperature = half_width(rung), model.electronic_temperature
@@ -178,22 +198,22 @@ class Window(Sized):
             order = self.moments + self.moments % 2
         return expansion(temperature, a, mu, order)
 
-    def _electrons(self, model: Model) -> OnSquare | OnGraph:
-        hopping = square_hopping(model)
+    def _electrons(self, model: Model, x: Array) -> OnSquare | OnGraph:
+        hopping = self._square(model)
         if hopping is not None:
             from forcefields.window.square import OnSquare  # other lattices need no numba
 
             height, width = model.lattice.shape
             return OnSquare((height, width), hopping, self._side, getattr(np, self.precision))
-        if "windows" not in self._buffers:  # made here, because a ramp may take a model away from equal hops
-            self._buffers["windows"] = self._windows(model)
-        return OnGraph(Graph.of(model.hops(), model.lattice.sites), self._buffers["windows"])
+        if "cut" not in self._buffers:  # made here, because a ramp may take a model away from equal hops
+            self._buffers["cut"] = self._cut(model)
+        graph, windows = self._buffers["cut"]
+        return OnGraph(graph.at(model, x), windows, model.needs_bonds)
 
-    def _windows(self, model: Model) -> Array:
-        """The sites of every window (N, b) where no kernel is compiled."""
-        if has_square_bonds(model):
-            return boxes(model.lattice, self._side // 2)
-        return Graph.of(model.hops(), model.lattice.sites).balls(self._side // 2)
+    def _cut(self, model: Model) -> tuple[Graph, Patches]:
+        """Which sites are joined, and the windows, where no kernel is compiled."""
+        graph = Graph.of_model(model)
+        return graph, Patches.of(model, graph, self._side // 2, "square")
 
 
 def _grand_potential(sums: Array, made: dict[int, Expansion]) -> float:

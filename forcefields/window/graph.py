@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,63 +10,86 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from forcefields.hopping import PATCH_BYTES, Graph, patch_matrices
+from forcefields.blocks import adjoint, extremes, hermitian, norms
+from forcefields.hopping import Cut, Graph, Patches, centre_columns, density_matrix
 from forcefields.window.expansion import Expansion
+from latticemd.models.hamiltonian import DensityMatrix
 
 Array = NDArray[Any]
 
 
-def moments(h: Array, order: int) -> Array:
-    """<0| T_k(h) |0> for k = 0 ... order of matrices h (P, b, b) with spectra within [-1, 1], (order + 1, P)."""
-    before, now = np.zeros((2, *h.shape[:2], 1), dtype=h.dtype)
-    before[:, 0] = 1.0
-    now[...] = h @ before
-    found = [before[:, 0, 0].real.copy(), now[:, 0, 0].real.copy()]
+def chebyshev_columns(h: Array, orbitals: int, order: int) -> Iterator[Array]:
+    """The first columns, one for each orbital, of T_k(h), k = 0 ... order, for matrices h (P, b, b) with spectra within [-1, 1]."""
+    before = np.broadcast_to(np.eye(h.shape[1], orbitals), (*h.shape[:2], orbitals))
+    yield before
+    now = h @ before
+    yield now
     for _ in range(order - 1):
         before, now = now, 2.0 * (h @ now) - before
-        found.append(now[:, 0, 0].real.copy())
-    return np.array(found)
+        yield now
 
 
 @dataclass(frozen=True)
 class OnGraph:
-    """The windows of any graph; `windows` (N, b) lists the sites of each, its centre first, -1 where there are fewer."""
+    """The windows of any graph."""
 
     graph: Graph
-    windows: Array
+    windows: Patches
+    pairs: bool = False  # whether rho is wanted between sites too
 
-    def reach(self, levels: Array) -> Array:
-        """A bound on the moduli of the eigenvalues of each window, (R, N) [energy]; see `OnSquare.reach`."""
-        hopping = sparse.csr_array((np.abs(self.graph.amplitude), self.graph.source, self.graph.first))
-        neighbours = np.where(
-            self.graph.neighbours >= 0, self.graph.source[self.graph.neighbours], np.arange(len(levels[0]))[:, None]
-        )
-        bounds = np.empty_like(levels)
-        for r, e in enumerate(levels):
-            shift = np.maximum(np.abs(e), np.abs(e)[neighbours].max(axis=1))
+    def reach(self, onsite: Array) -> Array:
+        """A bound on the moduli of the eigenvalues of each window, (R, N) [energy]; see `OnSquare.reach`.
+
+        With several orbitals e_i is the highest level of a site by itself and |H_ij| the norm of a block.
+        """
+        graph = self.graph
+        hopping = sparse.csr_array((norms(graph.amplitude), graph.source, graph.first))
+        around = np.where(graph.neighbours >= 0, graph.source[graph.neighbours], np.arange(graph.sites)[:, None])
+        bounds = np.empty(onsite.shape[:2])
+        for r, (lowest, highest) in enumerate(zip(*extremes(onsite), strict=True)):
+            size = np.maximum(np.abs(lowest), np.abs(highest))
+            shift = np.maximum(size, size[around].max(axis=1))
             quotients = []
-            for diagonal in (e, -e):
-                v = np.ones(len(e))
+            for diagonal in (highest, -lowest):
+                v = np.ones(graph.sites)
                 for _ in range(2):
                     v = (diagonal + shift) * v + hopping @ v
                     v = np.where(v > 0.0, v, 1.0)  # isolated sites
                 quotients.append(diagonal + (hopping @ v) / v)
-            bounds[r] = np.where(self.windows >= 0, np.maximum(*quotients)[self.windows], 0.0).max(axis=1)
+            members = self.windows.members
+            bounds[r] = np.where(members >= 0, np.maximum(*quotients)[members], 0.0).max(axis=1)
         return bounds
 
-    def solve(self, levels: Array, rungs: Array, expansions: dict[int, Expansion], density: Array) -> Array:
-        """Write the density (R, N); return sums of moments, see `OnSquare.solve`."""
+    def solve(self, onsite: Array, rungs: Array, expansions: dict[int, Expansion]) -> tuple[DensityMatrix, Array]:
+        """The density matrix, and sums of moments; see `OnSquare.solve`.
+
+        rho[x, y] is the mean of what the windows of y and of x say, which makes it Hermitian.
+        """
+        graph, own, between = self.graph, [], []
         most = max(each.order for each in expansions.values())
-        sums = np.zeros((len(levels), len(expansions), most + 1))
-        block = max(1, PATCH_BYTES // (16 * self.windows.shape[1] ** 2))
-        silent = np.zeros(len(self.graph.source), dtype=complex)  # nothing beyond the rim of a window
-        for r, onsite in enumerate(levels):
+        sums = np.zeros((len(onsite), len(expansions), most + 1))
+        for r, levels in enumerate(onsite):
+            kind = np.result_type(levels, graph.amplitude)
+            sites = np.empty(levels.shape, dtype=kind)
+            hops = np.empty(graph.amplitude.shape, dtype=kind) if self.pairs else None
             for number, (rung, made) in enumerate(expansions.items()):
-                sites = np.flatnonzero(rungs[r] == rung)
-                for start in range(0, len(sites), block):
-                    some = sites[start : start + block]
-                    h = patch_matrices(self.graph, onsite, 0.0, silent, self.windows[some])
-                    found = moments(h / made.half_width, made.order)
-                    density[r, some] = made.density @ found
-                    sums[r, number, : made.order + 1] += found.sum(axis=1)
-        return sums
+                for some in self.windows.in_blocks(graph.orbitals, np.flatnonzero(rungs[r] == rung)):
+                    columns = self._expand(levels, some, made, sums[r, number])
+                    self.windows.take(graph, some, columns, sites, hops)
+            own.append(hermitian(sites))
+            if hops is not None:
+                between.append(0.5 * (hops + adjoint(hops[graph.reverse])))
+        return density_matrix(graph, own, between if self.pairs else None), sums
+
+    def _expand(self, onsite: Array, sites: Array, made: Expansion, sums: Array) -> Array:
+        """Columns of f(H) over the windows of some sites, (P, b, o, o), their centres alone where no pairs are wanted; adds
+        the traces of the moments over these sites to `sums` (K + 1,).
+        """
+        o = self.graph.orbitals
+        h = Cut.of(self.graph, onsite, self.windows.members[sites]).matrices / made.half_width
+        rows = h.shape[1] if self.pairs else o
+        found = np.zeros((len(sites), rows, o), dtype=h.dtype)
+        for k, columns in enumerate(chebyshev_columns(h, o, made.order)):
+            found += made.density[k] * columns[:, :rows]
+            sums[k] += np.einsum("paa->", columns[:, :o]).real
+        return centre_columns(found, o)

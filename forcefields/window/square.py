@@ -14,6 +14,7 @@ from numba import get_num_threads, prange
 
 from forcefields.window.expansion import Expansion
 from forcefields.window.propagation import LANES, Array, Number, corner_of, field_of, jit, jit_parallel, step, stride_of
+from latticemd.models.hamiltonian import DensityMatrix
 
 _SMALLEST_TASK = 16 * LANES  # sites that a thread takes at a time
 _TASKS = 1024  # that a lattice is cut into, as each keeps sums of its own; and one more for each rung
@@ -50,8 +51,8 @@ class OnSquare:
             bounds[r] = maximum_filter(np.maximum(*both), size=self.width, mode="wrap").ravel()
         return bounds
 
-    def solve(self, levels: Array, rungs: Array, expansions: dict[int, Expansion], density: Array) -> Array:
-        """Write the density (R, N) for `levels` (R, N) counted from the middle of the intervals; return sums of moments.
+    def solve(self, levels: Array, rungs: Array, expansions: dict[int, Expansion]) -> tuple[DensityMatrix, Array]:
+        """The densities (R, N) for `levels` (R, N) counted from the middle of the intervals, and sums of moments.
 
         `rungs` (R, N) names the expansion of each window. The sums (R, J, K + 1), J expansions in order and K the highest
         order, are sum_i mu_k over the sites of a replica that use expansion j. They are added up task by task in order.
@@ -67,7 +68,7 @@ class OnSquare:
             ((0, 0), (radius, radius), (radius, radius)),
             mode="wrap",
         )
-        parts = np.empty((len(tasks), most + 1))
+        density, parts = np.empty(levels.shape), np.empty((len(tasks), most + 1))
         worthwhile = levels.size >= _PARALLEL_FROM and len(tasks) > 1 and get_num_threads() > 1
         run = _tasks_parallel if worthwhile else _tasks_serial
         run(
@@ -86,7 +87,7 @@ class OnSquare:
         sums = np.zeros((len(levels), len(expansions), most + 1))
         for (replica, number, *_), part in zip(tasks, parts, strict=True):
             sums[replica, number] += part
-        return sums
+        return DensityMatrix(density), sums
 
 
 def working_bytes(width: int, order: int, sites: int) -> int:

@@ -184,10 +184,16 @@ class Correlation(Observable):
     name: Literal["correlation"] = Field(description="name of the observable")
 
 
-OBSERVABLES = (Energy, Temperature, OrderParameter, WallFraction, StructureFactor, Correlation)
+class ForceFieldDetails(Observable):
+    """What the force field tells about its answers, such as the solves and the residual of a self-consistent one."""
+
+    name: Literal["forcefield"] = Field(description="name of the observable")
+
+
+OBSERVABLES = (Energy, Temperature, OrderParameter, WallFraction, StructureFactor, Correlation, ForceFieldDetails)
 
 ObservableInput = Annotated[
-    Energy | Temperature | OrderParameter | WallFraction | StructureFactor | Correlation,
+    Energy | Temperature | OrderParameter | WallFraction | StructureFactor | Correlation | ForceFieldDetails,
     Field(discriminator="name"),
     choose("name", *OBSERVABLES),
 ]

@@ -86,7 +86,7 @@ class RunInput(Section):
             return
         suits = [other for other in plugin_names("integrator") if motion_of(other) is wanted]
         refuse(
-            f"{name} moves a {motion_of(name).value}, the variable of model {self.model.name} is a {wanted.value}; "
+            f"{name} moves {motion_of(name).value}s, but the variables of model {self.model.name} are {wanted.value}s; "
             f"expected one of {', '.join(suits) or 'none that is installed'}",
             "dynamics",
             "integrator",

@@ -59,7 +59,7 @@ def read_run(directory: Path) -> Run:
 def _read_fields(trajectory: Trajectory, model: Model) -> tuple[Array, Array, str]:
     """Times (K,), order fields (K, N) of the first replica and their name.
 
-    Where the order field needs a density that was not stored, (-1)^(x+y) times a scalar x is shown in its place.
+    Where the order field needs a density that was not stored, (-1)^i times a scalar x is shown in its place.
     """
     found = {name: _stored(trajectory, name) for name in ("displacement", "density")}
     known = [path for path in found.values() if path]
@@ -80,7 +80,7 @@ def _read_fields(trajectory: Trajectory, model: Model) -> tuple[Array, Array, st
     x, density = values("displacement", model.components), values("density", 1)[..., 0]
     fields = model.order_field(x, density)
     if np.isnan(fields).any() and model.components == 1:
-        return time[frames], x[..., 0] * model.lattice.staggered, f"${model.symbol}_i\\,(-1)^{{x+y}}$"
+        return time[frames], x[..., 0] * model.lattice.staggered, f"${model.symbol}_i\\,(-1)^i$"
     if np.isnan(fields).any():
         return np.zeros(0), np.zeros((0, model.lattice.sites)), ""
     return time[frames], fields, f"${model.order_symbol}$"

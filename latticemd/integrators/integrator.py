@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latticemd.backends import kernels_for
+from latticemd.errors import InputError
 from latticemd.models.model import Motion
 from latticemd.ramps import Ramp
 from latticemd.state import State
@@ -47,6 +48,14 @@ class Integrator(ABC):
     def thermostat_variables(self, replicas: int) -> dict[str, Array]:
         """Initial variables of the bath; `heat` (R,) [energy] is what it has given to the system so far."""
         return {"heat": np.zeros(replicas)}
+
+    def check(self, system: System) -> None:
+        """Raise InputError unless the system has what the integrator needs: here, variables of the right kind."""
+        if self.motion is not system.model.motion:
+            raise InputError(
+                f"integrator {type(self).__name__} moves {self.motion.value}s, "
+                f"but the variables of {type(system.model).__name__} are {system.model.motion.value}s"
+            )
 
     @abstractmethod
     def step(self, state: State, system: System) -> None:

@@ -37,7 +37,8 @@ class Splitting(Integrator):
     ======  =====================================================================  ============================
 
     A letter that occurs n times has tau = dt/n. With R, which replaces A, letter B kicks with F + k x, so the on-site
-    springs no longer limit dt. Palindromes are of second order in dt, other words of first order.
+    springs no longer limit dt. Where the model has none, k = 0, R is A. Palindromes are of second order in dt, other words
+    of first order.
 
     Cost: one force evaluation per step for words with one B (or two that meet at the ends). Letters between two force
     evaluations are fused into one sweep over memory.
@@ -130,6 +131,8 @@ class Splitting(Integrator):
         if letter == "O":
             a = math.exp(-self.friction * tau)
             return a, math.sqrt(-math.expm1(-2.0 * self.friction * tau) * mass * temperature), 0.0
+        if stiffness == 0.0:  # the limit of a rotation: sin(wt)/(m w) -> t/m
+            return 1.0, tau / mass, 0.0
         frequency = math.sqrt(stiffness / mass)
         cosine, sine = math.cos(frequency * tau), math.sin(frequency * tau)
         return cosine, sine / (mass * frequency), sine * mass * frequency

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -31,12 +32,14 @@ class UnitCell:
     @cached_property
     def frame(self) -> Array:
         """The primitive vectors and, after them, unit vectors along the dimensions that they leave out, (D, D)."""
-        rows = list(np.array(self.vectors))
-        for axis in np.eye(len(rows[0]))[len(rows) :]:
-            # Subtracting the projection on what is there already leaves the part that is perpendicular to it.
-            across = axis - np.linalg.lstsq(np.array(rows).T, axis, rcond=None)[0] @ np.array(rows)
-            rows.append(across / np.linalg.norm(across))
-        return np.array(rows)
+        rows = np.array(self.vectors)
+        while len(rows) < rows.shape[1]:
+            across = (
+                np.eye(rows.shape[1]) - np.linalg.pinv(rows) @ rows
+            )  # of each axis the part perpendicular to the rows
+            lengths = np.linalg.norm(across, axis=1).round(9)
+            rows = np.concatenate([rows, across[[lengths.argmax()]] / lengths.max()])
+        return rows
 
     @cached_property
     def coordinates(self) -> Array:
@@ -44,12 +47,20 @@ class UnitCell:
         return np.array(self.basis) @ np.linalg.inv(self.frame)
 
     @cached_property
+    def nearest(self) -> float:
+        """The shortest distance between two sites [length]."""
+        a, b, offset = shell_offsets(self, 1)[0]
+        away = np.array(offset) @ np.array(self.vectors) + np.array(self.basis[b]) - np.array(self.basis[a])
+        return float(np.linalg.norm(away))
+
+    @cached_property
     def smallest(self) -> int:
         """Cells per direction from which on the nearest neighbours of a periodic lattice are surely distinct."""
         reached = [(a, b, np.array(offset)) for a, b, offset in shell_offsets(self, 1)]
         itself = [(a, a, np.zeros(len(self.vectors), dtype=int)) for a in range(len(self.basis))]
         pairs = itertools.combinations([*reached, *itself], 2)
-        return 1 + max(int(np.abs(one[2] - other[2]).max()) for one, other in pairs if one[:2] == other[:2])
+        apart = (int(np.abs(one[2] - other[2]).max()) for one, other in pairs if one[:2] == other[:2])
+        return 1 + max(apart, default=0)
 
 
 def _cells(**cells: tuple[list[list[float]], list[list[float]]]) -> dict[str, UnitCell]:
@@ -94,6 +105,45 @@ def offsets_within(vectors: Array, radius: float) -> Array:
     most = np.floor(radius * np.linalg.norm(np.linalg.pinv(vectors), axis=0) + 1e-9).astype(int)
     grid = np.indices(2 * most + 1).reshape(len(most), -1).T
     return np.asarray(grid - most)
+
+
+def two_colouring(offsets: Sequence[Offset], sites: int, directions: int) -> Array | None:
+    """Signs (2, ..., 2, b) of the basis sites in 2^d cells that differ across every offset; None if there are none.
+
+    Two cells per direction are enough: a translation keeps the two colours of a connected lattice or swaps them.
+    """
+    colours = np.zeros((2,) * directions + (sites,))
+    for start in np.ndindex(*colours.shape):
+        if colours[start]:
+            continue
+        colours[start] = 1.0
+        edge = [start]
+        while edge:
+            *cell, a = here = edge.pop()
+            for source, b, offset in offsets:
+                there = (*((n + o) % 2 for n, o in zip(cell, offset, strict=True)), b)
+                if source != a:
+                    continue
+                if colours[there] == colours[here]:
+                    return None
+                if not colours[there]:
+                    colours[there] = -colours[here]
+                    edge.append(there)
+    return colours
+
+
+def shortening(vectors: Array) -> Array:
+    """The integer matrix T for which the rows of T @ vectors span the same lattice and none shortens another, (d, d)."""
+    rows, steps = vectors.copy(), np.eye(len(vectors), dtype=int)
+    while True:
+        before = steps.copy()
+        for one, other in itertools.permutations(range(len(rows)), 2):
+            # A step that shortens by rounding errors only would be taken back the next time.
+            times = int(np.rint((rows[one] @ rows[other] / (rows[other] @ rows[other])) * (1 - 1e-9)))
+            rows[one] -= times * rows[other]
+            steps[one] -= times * steps[other]
+        if np.array_equal(steps, before):
+            return steps
 
 
 def _pairs_within(cell: UnitCell, radius: float) -> tuple[Array, list[Offset]]:

@@ -11,6 +11,7 @@ from latticemd.errors import InputError
 from latticemd.lattice.cells import SAME, Array, Rows, UnitCell
 from latticemd.lattice.symmetry import operations_of
 
+MOST_OFFSETS = 10**5
 LARGEST_BASIS = 64  # sites per cell, up to which the search for symmetries takes moments
 
 
@@ -59,10 +60,17 @@ def require_vectors(vectors: Rows) -> None:
     rows = np.array(vectors)
     if not np.isfinite(rows).all():
         raise InputError("the primitive vectors must be finite numbers")
-    norms = np.linalg.norm(rows, axis=1)
-    volume = float(np.sqrt(max(np.linalg.det(rows @ rows.T), 0.0)))
-    if not volume > 1e-3 * float(norms.prod()):
-        raise InputError(f"the primitive vectors {[list(row) for row in vectors]} are zero or lie in one line or plane")
+    given = [list(row) for row in vectors]
+    singular = np.linalg.svd(rows, compute_uv=False)
+    if not singular[-1] > 1e-6 * singular[0]:
+        raise InputError(f"the primitive vectors {given} are zero or lie in one line or plane")
+    # As many offsets are looked at for the images of the vectors; the shortest ones of a lattice need a few dozen.
+    reach = np.linalg.norm(rows, axis=1).max() * np.linalg.norm(np.linalg.pinv(rows), axis=0)
+    if np.prod(2 * reach + 1) > MOST_OFFSETS:
+        raise InputError(
+            f"the primitive vectors {given} are nearly in one line or plane, or of very different lengths; choose the "
+            "shortest vectors of the lattice"
+        )
 
 
 def _require_distinct(vectors: Rows, basis: Rows) -> None:
@@ -87,13 +95,11 @@ def _symmetrised(cell: UnitCell) -> UnitCell:
     mean_metric *= metric[0, 0] / mean_metric[0, 0]
     # Triangular factors, so that the first vector stays as it was given.
     exact = np.linalg.cholesky(mean_metric) @ np.linalg.inv(np.linalg.cholesky(metric)) @ vectors
-    to_frame = np.linalg.inv(cell.frame.T)
     images = []
     for operation in operations:
-        block = np.rint(to_frame @ operation.rotation @ cell.frame.T)
         moved = places[operation.image]
         moved[:, :d] += operation.shift
         # About the centre of the basis the operations form a group, whatever their translations are.
-        images.append((moved - moved.mean(axis=0)) @ np.linalg.inv(block).T)
+        images.append((moved - moved.mean(axis=0)) @ np.linalg.inv(operation.block).T)
     average = np.mean(images, axis=0)
     return _placed(exact, average - average[0] + places[0])

@@ -11,15 +11,18 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latticemd.errors import InputError
 from latticemd.lattice.boundary import Boundary, boundaries_of, twist_of
-from latticemd.lattice.cells import UNIT_CELLS, Offset, Rows, UnitCell, shell_offsets
+from latticemd.lattice.cells import UNIT_CELLS, Offset, Rows, UnitCell, shell_offsets, two_colouring
 from latticemd.lattice.symmetry import Operation, Symmetry, operations_of
+
+if TYPE_CHECKING:
+    from latticemd.lattice.irreps import Irrep
 
 Array = NDArray[Any]
 
@@ -250,7 +253,7 @@ class Lattice:
         That is (-1)^(n_1 + ... + n_d) on a chain, square or cubic lattice, and the sublattice on a honeycomb. On lattices
         with odd cycles, such as the triangular one, it is (-1)^(n_1 + ... + n_d) of the cell.
         """
-        colours = _two_colouring(self._inside(1), len(self.cell.basis), self.directions)
+        colours = two_colouring(self._inside(1), len(self.cell.basis), self.directions)
         if colours is None:
             sign = 1.0 - 2.0 * (self.cells.sum(axis=1) % 2)
         else:
@@ -292,6 +295,12 @@ class Lattice:
                 yield Symmetry(
                     f"{operation.name} + {list(shift)}", self.site(cells, operation.image[basis]), operation.rotation
                 )
+
+    def irreps(self) -> list[Irrep]:
+        """The irreducible representations of `point_group`, matrices in its order, the totally symmetric one first."""
+        from latticemd.lattice.irreps import irreps_of
+
+        return irreps_of(self.point_group, self.cell)
 
     @cached_property
     def _operations(self) -> list[Operation]:
@@ -374,28 +383,3 @@ def _custom(
 def _first_end(a: int, b: int, offset: tuple[int, ...]) -> bool:
     """Whether a triple, and not the same bond seen from its other end, stands for the bond."""
     return (b, offset) >= (a, tuple(-n for n in offset))
-
-
-def _two_colouring(offsets: Sequence[Offset], sites: int, directions: int) -> Array | None:
-    """Signs (2, ..., 2, b) of the basis sites in 2^d cells that differ across every offset; None if there are none.
-
-    Two cells per direction are enough: a translation keeps the two colours of a connected lattice or swaps them.
-    """
-    colours = np.zeros((2,) * directions + (sites,))
-    for start in np.ndindex(*colours.shape):
-        if colours[start]:
-            continue
-        colours[start] = 1.0
-        edge = [start]
-        while edge:
-            *cell, a = here = edge.pop()
-            for source, b, offset in offsets:
-                there = (*((n + o) % 2 for n, o in zip(cell, offset, strict=True)), b)
-                if source != a:
-                    continue
-                if colours[there] == colours[here]:
-                    return None
-                if not colours[there]:
-                    colours[there] = -colours[here]
-                    edge.append(there)
-    return colours

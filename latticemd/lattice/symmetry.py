@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latticemd.lattice.cells import UnitCell, offsets_within
+from latticemd.lattice.cells import UnitCell, offsets_within, shortening
 
 Array = NDArray[Any]
 
@@ -35,7 +35,7 @@ class Operation:
     field       shape     meaning
     ==========  ========  ==================================================================
     name                  kind and order of the rotation
-    matrix      (d, d)    integers; column j is the image of direction j of the grid
+    block       (D, D)    integers, on coordinates of the frame of the cell: of the grid first, then across it
     rotation    (D, D)    orthogonal matrix that turns vectors in space
     image       (b,)      permutation of the basis
     shift       (b, d)    integers
@@ -43,10 +43,16 @@ class Operation:
     """
 
     name: str
-    matrix: Array
+    block: Array
     rotation: Array
     image: Array
     shift: Array
+
+    @property
+    def matrix(self) -> Array:
+        """The part (d, d) of the block that is about the grid: column j is the image of direction j."""
+        d = self.shift.shape[1]
+        return self.block[:d, :d]
 
     def fitted(self, shape: tuple[int, ...], periodic: tuple[bool, ...]) -> Operation | None:
         """The same operation about the centre of the box in directions that are open; None if it does not keep the box."""
@@ -84,8 +90,8 @@ def operations_of(cell: UnitCell, tolerance: float = _EXACT) -> tuple[Operation,
         shift = np.rint((cell.coordinates - centre) @ block.T + rest - whole - (cell.coordinates - centre)[image])
         rotation = _orthogonal(cell.frame.T @ block @ np.linalg.inv(cell.frame.T))
         length = float(np.linalg.norm((rest - whole) @ cell.frame))
-        matrix = block[:d, :d].astype(int)
-        operation = Operation(_name(rotation, matrix), matrix, rotation, image, shift[:, :d].astype(int))
+        name = _name(block, block[:d, :d])
+        operation = Operation(name, block, rotation, image, shift[:, :d].astype(int))
         operations.append((not np.array_equal(block, np.eye(len(block))), -block, round(length, 9), operation))
     operations.sort(key=lambda entry: (entry[0], entry[1].ravel().tolist(), entry[2]))
     return tuple(operation for *_, operation in operations)
@@ -93,26 +99,29 @@ def operations_of(cell: UnitCell, tolerance: float = _EXACT) -> tuple[Operation,
 
 def _isometries(cell: UnitCell, tolerance: float) -> list[Array]:
     """Matrices (D, D) on coordinates of the frame: integers on the grid, signed permutations of what is across it."""
-    vectors = np.array(cell.vectors)
+    short = shortening(np.array(cell.vectors))  # so that tolerances mean the same along all of them
+    vectors = short @ np.array(cell.vectors)
     metric, lengths = vectors @ vectors.T, np.linalg.norm(vectors, axis=1)
-    close = 4 * tolerance * lengths.max() ** 2
+    close = 4 * tolerance * np.outer(lengths, lengths)
     candidates = offsets_within(vectors, lengths.max() * (1 + 4 * tolerance))
     squares = np.einsum("na,ab,nb->n", candidates, metric, candidates)
-    alike = [candidates[np.abs(squares - length**2) < close] for length in lengths]
+    alike = [candidates[np.abs(squares - length**2) < 4 * tolerance * length**2] for length in lengths]
+    back = np.rint(np.linalg.inv(short.T)).astype(int)
     on_grid = [
-        np.array(columns).T
+        short.T @ np.array(columns).T @ back
         for columns in itertools.product(*alike)
-        if np.abs(np.array(columns) @ metric @ np.array(columns).T - metric).max() < close
+        if (np.abs(np.array(columns) @ metric @ np.array(columns).T - metric) < close).all()
     ]
     rest = len(cell.frame) - len(vectors)
-    turned = [np.eye(rest)[list(order)] for order in itertools.permutations(range(rest))]
+    turned = [np.eye(rest, dtype=int)[list(order)] for order in itertools.permutations(range(rest))]
     across = [turn * np.array(signs) for turn in turned for signs in itertools.product((1, -1), repeat=rest)]
     blocks = []
     for matrix, turn in itertools.product(on_grid, across):
-        block = np.zeros((len(cell.frame),) * 2)
+        block = np.zeros((len(cell.frame),) * 2, dtype=int)
         block[: len(vectors), : len(vectors)] = matrix
         block[len(vectors) :, len(vectors) :] = turn
-        blocks.append(block)
+        if _order(block):  # a small shear can hide in the tolerance
+            blocks.append(block)
     return blocks
 
 
@@ -120,7 +129,7 @@ def _matches(cell: UnitCell, block: Array, tolerance: float) -> list[tuple[Array
     """Permutations of the basis, and translations in coordinates of the frame, that complete an isometry."""
     places, d = cell.coordinates, len(cell.vectors)
     turned = places @ block.T
-    close = 4 * tolerance * float(np.linalg.norm(cell.vectors, axis=1).max())
+    close = 4 * tolerance * cell.nearest
     found = []
     for target in places:
         moved = target - turned[0]
@@ -156,15 +165,23 @@ def _orthogonal(matrix: Array) -> Array:
     return np.where(np.abs(nearest - rounded) < 1e-12, rounded, nearest) + 0.0
 
 
-def _name(rotation: Array, matrix: Array) -> str:
-    power, order = rotation, 1
-    while np.abs(power - np.eye(len(rotation))).max() > 1e-6:
-        power, order = power @ rotation, order + 1
+def _order(block: Array) -> int:
+    """The number of times after which an operation has done nothing; 0 if it is none of a lattice."""
+    power = np.eye(len(block), dtype=int)
+    for order in range(1, 7):
+        power = power @ block
+        if np.array_equal(power, np.eye(len(block))):
+            return order
+    return 0
+
+
+def _name(block: Array, matrix: Array) -> str:
+    order = _order(block)
     if order == 1:
         return "identity"
-    if np.linalg.det(rotation) > 0:
+    if np.linalg.det(block) > 0:
         return f"rotation of order {order} {matrix.tolist()}"
-    if len(rotation) != 2 and np.abs(rotation + np.eye(len(rotation))).max() < 1e-6:
+    if len(block) != 2 and np.array_equal(block, -np.eye(len(block))):
         return "inversion"
     kind = "reflection" if order == 2 else "rotoreflection"
     return f"{kind} of order {order} {matrix.tolist()}"

@@ -9,6 +9,7 @@ import numpy as np
 from latticemd.forcefield import Array, Electrons
 from latticemd.lattice import Symmetry
 from latticemd.models.model import Model
+from latticemd.models.symmetry import Undistorted
 
 Landscape = Callable[[Array], tuple[Array, Array]]  # x (R, N, D) -> force (R, N, D), energy (R,)
 
@@ -59,6 +60,18 @@ def internal_symmetry_error(landscape: Landscape, model: Model, x: Array) -> tup
         both = relative(image_force, force @ symmetry.matrix.T), _energy_error(image_energy, energy)
         errors.append((float(np.max(both)), symmetry.name))
     return max(errors, default=None)
+
+
+def symmetry_generators(model: Model) -> list[Symmetry]:
+    """Operations whose products are all of `model.symmetries()`: what every one of them keeps, the whole group keeps.
+
+    Those about the origin and one step along each periodic direction, where the steps are symmetries; otherwise, as with
+    disorder, every symmetry there is.
+    """
+    steps, undistorted = primitive_translations(model), Undistorted(model)
+    if all(undistorted.kept_by(step, model.orbital_representation(step)) for step in steps):
+        return [*model.symmetries(translations=False), *steps]
+    return list(model.symmetries())
 
 
 def primitive_translations(model: Model) -> list[Symmetry]:

@@ -78,7 +78,8 @@ class Hamiltonian:
     @classmethod
     def of(cls, model: Model, x: Array) -> Hamiltonian:
         """H_el at x (R, N, D)."""
-        hops, amplitude, onsite, o = model.hops(), model.amplitudes(x), model.onsite(x), model.orbitals
+        hops, onsite, o = model.hops(), model.onsite(x), model.orbitals
+        amplitude = model.amplitudes(x) if model.needs_bonds else hops.amplitude
         if o == 1:
             return cls(1, onsite, hops.i, hops.j, amplitude, len(hops.i), model.needs_bonds)
         i, j, amplitude = _between_sites(hops, amplitude, o)

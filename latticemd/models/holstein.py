@@ -93,13 +93,12 @@ class Holstein(Model):
         if self.vacancies:
             levels[:, self._vacant] = -np.inf
             highest = np.maximum(levels.max(axis=1, keepdims=True), self.mu or 0.0)
-            around = self.lattice.neighbours().shape[1] * abs(self.hopping) * (1.0 + abs(self.anisotropy))
-            levels[:, self._vacant] = highest + around + EMPTY * self.electronic_temperature
+            levels[:, self._vacant] = highest + self._reach() + EMPTY * self.electronic_temperature
         return levels
 
     def electron_constant(self, x: Array) -> Array:
         """+g/2 sum_i Q_i, from the 1/2 in n_i - 1/2."""
-        felt = x[:, ~self._vacant] if self.vacancies else x
+        felt = np.where(self._vacant[:, None], 0.0, x) if self.vacancies else x
         return 0.5 * self.coupling * felt.sum(axis=(1, 2))
 
     def electronic_force(self, rho: DensityMatrix, x: Array, out: Array) -> None:
@@ -147,12 +146,16 @@ class Holstein(Model):
         """k + z |kappa|, the top of the phonon band."""
         return self.stiffness + self.lattice.neighbours().shape[1] * abs(self.intersite)
 
+    def smallest_stiffness(self) -> float:
+        """k - z |kappa|, the bottom of the phonon band where the lattice does not frustrate it."""
+        return self.stiffness - self.lattice.neighbours().shape[1] * abs(self.intersite)
+
     def ordered(self, amplitude: float) -> Array:
-        """The checkerboard Q_i = amplitude (-1)^(x+y)."""
+        """The checkerboard Q_i = amplitude (-1)^i, with the sign of the sublattice."""
         return amplitude * self.lattice.staggered[:, None]
 
     def order_field(self, x: Array, density: Array) -> Array:
-        """The staggered charge (n_i - 1/2) (-1)^(x+y), (R, N); zero at vacancies."""
+        """The staggered charge (n_i - 1/2) (-1)^i, (R, N); zero at vacancies."""
         field = super().order_field(x, density)
         return np.where(self._vacant, 0.0, field) if self.vacancies else field
 
@@ -162,6 +165,11 @@ class Holstein(Model):
         if balanced and self.lattice.bipartite and not self.next_hopping and not self.disorder:
             return [Internal("particle-hole", -np.eye(1))]
         return []
+
+    def _reach(self) -> float:
+        """How far hops can raise an electron above the highest level [energy]."""
+        second = self.lattice.neighbours(2).shape[1] * abs(self.next_hopping) if self.next_hopping else 0.0
+        return self.lattice.neighbours().shape[1] * abs(self.hopping) * (1.0 + abs(self.anisotropy)) + second
 
     @property
     def _vacant(self) -> Array:

@@ -59,18 +59,23 @@ class Model(ABC):
         None, doc="electrons per orbital (canonical); excludes mu", gt=0, lt=1, rampable=True
     )
 
-    components: ClassVar[int]  # D, classical variables per site
     orbitals: ClassVar[int] = 1  # o
     motion: ClassVar[Motion] = Motion.DISPLACEMENT
     needs_bonds: ClassVar[bool] = False  # whether hops follow x, so that forces need rho between sites
+    interacting: ClassVar[bool] = False  # whether electrons repel each other, see `latticemd.models.interaction`
     symbol: ClassVar[str] = "x"  # the classical variable in figures
-    order_symbol: ClassVar[str] = r"(n_i-1/2)\,(-1)^{x+y}"  # what `order_field` returns, as LaTeX, in figures
+    order_symbol: ClassVar[str] = r"(n_i-1/2)\,(-1)^i"  # what `order_field` returns, as LaTeX, in figures
 
     def __post_init__(self) -> None:
         if self.mu is not None and self.filling is not None:
             raise InputError("give either mu (grand canonical) or filling (canonical), not both")
         if self.mu is None and self.filling is None:
             object.__setattr__(self, "mu", 0.0)
+
+    @property
+    @abstractmethod
+    def components(self) -> int:
+        """D, classical variables per site: a number in the class, or a property where the lattice decides."""
 
     # electrons
 
@@ -128,6 +133,10 @@ class Model(ABC):
         """An upper bound on the curvature of V: with `inertia` it gives the stiffest frequency [energy/length^2]."""
         return float(abs(self.springs()).sum(axis=1).max())
 
+    def smallest_stiffness(self) -> float:
+        """The lowest curvature of V, where the model knows it [energy/length^2]: below zero, V does not confine x."""
+        return 0.0
+
     def admissible(self, x: Array) -> Array:
         """The allowed configuration that a start x (R, N, D) stands for: unit vectors for spins, 0 and 1 for occupations."""
         return x
@@ -139,7 +148,10 @@ class Model(ABC):
         """The perfectly ordered pattern of x with this amplitude, (N, D) [length]."""
 
     def order_field(self, x: Array, density: Array) -> Array:
-        """Local order parameter (R, N); here the staggered charge (n_i - o/2) (-1)^(x+y), from the density (R, N)."""
+        """Local order parameter (R, N); here the staggered charge (n_i - o/2) (-1)^i, from the density (R, N).
+
+        (-1)^i is `Lattice.staggered`, the sign of the sublattice.
+        """
         return (density - 0.5 * self.orbitals) * self.lattice.staggered
 
     def symmetries(self, translations: bool = True) -> Iterator[Symmetry]:

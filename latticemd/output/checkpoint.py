@@ -17,7 +17,7 @@ import numpy as np
 
 from latticemd.errors import OutputError
 from latticemd.output.directory import stopping_when_full, write_atomically
-from latticemd.state import Array, State
+from latticemd.state import Array, Memory, State
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,7 @@ def checkpoint_bytes(state: State, extra: Extra) -> bytes:
         "state/f": state.f,
         "state/potential": state.potential,
         **{f"state/thermostat/{name}": value for name, value in state.thermostat.items()},
+        **{f"state/memory/{name}": value for name, value in _remembered(state.memory).items()},
         **{f"extra/{name}": value for name, value in extra.items()},
     }
     buffer = io.BytesIO()
@@ -117,10 +118,21 @@ def _read(path: Path) -> tuple[State, dict[str, Any]]:
             raise ValueError(f"has format {file.attrs['format']}, this version reads format {FORMAT}")
         values, digest = _values(file), file.attrs["state_digest"]
     core = _below("state/", values)
-    state = State(core["x"], core["p"], core["f"], core["potential"], core["step"], _below("thermostat/", core))
+    remembered = _below("memory/", core)
+    memory = Memory(remembered.get("step", -1), _below("start/", remembered), _below("result/", remembered))
+    state = State(core["x"], core["p"], core["f"], core["potential"], core["step"], _below("thermostat/", core), memory)
     if state.digest() != digest:
         raise ValueError("does not have the state digest written with it")
     return state, _below("extra/", values)
+
+
+def _remembered(memory: Memory) -> dict[str, Any]:
+    """Nothing for force fields without memory."""
+    if not memory.result:
+        return {}
+    start, result = ({f"{part}/{name}": value for name, value in values.items()}
+                     for part, values in (("start", memory.start), ("result", memory.result)))  # fmt: skip
+    return {"step": memory.step, **start, **result}
 
 
 def _values(file: h5py.File) -> dict[str, Any]:

@@ -26,6 +26,7 @@ import h5py
 import numpy as np
 
 from latticemd.errors import OutputError
+from latticemd.lattice import Lattice
 from latticemd.state import Array
 
 # Formats that HDF5 1.10, the first with virtual datasets, can read; newer ones would store the time of day in groups.
@@ -55,6 +56,21 @@ class TrajectoryHeader:
     replicas: int
     provenance: Mapping[str, str]
     boundary: tuple[str, str, str] = ("periodic", "periodic", "none")
+
+
+def box_of(lattice: Lattice) -> tuple[list[float] | list[list[float]], tuple[str, str, str]]:
+    """Edges of the box in three dimensions, lengths where they lie along x, y, z and vectors otherwise, and boundaries.
+
+    Across the grid, and in dimensions that the lattice does not have, the box is open and one length wider than the cell.
+    """
+    d, space = lattice.directions, lattice.dimensions
+    extent = np.concatenate([lattice.shape, 1.0 + np.ptp(lattice.cell.coordinates[:, d:], axis=0)])
+    rows = np.eye(3)
+    rows[:space, :space] = extent[:, None] * lattice.cell.frame
+    closed = [*lattice.periodic, *(False for _ in range(3 - d))]
+    first, second, third = ("periodic" if around else "none" for around in closed)
+    edges = np.diagonal(rows) if np.array_equal(rows, np.diag(np.diagonal(rows))) else rows
+    return edges.tolist(), (first, second, third)
 
 
 class Column(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from latticemd import observables
+from latticemd.errors import InputError
 from latticemd.models.model import Motion
 from latticemd.output.trajectory import TrajectoryWriter
 from latticemd.schedules import When
@@ -71,9 +72,19 @@ def correlation(frame: Frame, options: dict[str, Any]) -> Values:
     }
 
 
+def forcefield(frame: Frame, options: dict[str, Any]) -> Values:
+    """What the force field tells about its answer: solves, residual [energy] and moments of a self-consistent one."""
+    details = frame.system.electrons.details
+    if not details:
+        raise InputError(
+            f"observable forcefield: {type(frame.system.forcefield).__name__} tells nothing about its answers; leave it out"
+        )
+    return {f"forcefield/{name}": value for name, value in details.items()}
+
+
 OBSERVABLES: dict[str, Callable[[Frame, dict[str, Any]], Values]] = {
     function.__name__: function
-    for function in (energy, temperature, order_parameter, wall_fraction, structure_factor, correlation)
+    for function in (energy, temperature, order_parameter, wall_fraction, structure_factor, correlation, forcefield)
 }
 
 

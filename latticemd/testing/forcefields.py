@@ -24,6 +24,7 @@ from latticemd.measurements.forces import (
     layers_away,
     relative,
     symmetry_error,
+    symmetry_generators,
 )
 from latticemd.models.hamiltonian import DensityMatrix
 from latticemd.models.model import Model
@@ -47,8 +48,8 @@ def check_forcefield(
     """Run FORCEFIELD_CHECKS; returns those that do not apply with the reason, raises one AssertionError for all that fail.
 
     A model that the force field does not serve ends in its InputError. `gradient`, `symmetry`, `density` are relative
-    tolerances for methods that are approximate. Cost: about 40 force evaluations and one for each operation of the model's
-    space group (8 N on a square lattice of N sites): choose a small lattice.
+    tolerances for methods that are approximate. Cost: about 40 force evaluations and one for each generator of the model's
+    space group (10 on a square lattice; all 8 N operations where steps of one cell are no symmetry).
     """
     tolerances = {
         "assert_force_is_a_gradient": gradient,
@@ -86,7 +87,9 @@ def assert_outputs(make: Make, model: Model, x: Array | None = None) -> Skipped:
                 written = int((~np.isnan(value)).sum())
                 require(written == 0, f"{name} is not promised, but {written} values were written")
         if promised.deterministic:
-            used = Electrons(*(np.where(np.isnan(getattr(out, name)), np.nan, 7.0) for name in FIELDS))
+            used = Electrons.empty(1, model)
+            for name in FIELDS:
+                getattr(used, name)[~np.isnan(getattr(out, name))] = 7.0
             forcefield.evaluate(model, x.copy(), 0, used)
             _require_equal(out, used, "with numbers in the buffers before")
     return None
@@ -156,10 +159,10 @@ def assert_force_belongs_to_density(
 
 
 def assert_space_group(make: Make, model: Model, x: Array | None = None, *, tolerance: float = 1e-9) -> Skipped:
-    """Force and energy follow every operation of the model's space group, translations included."""
+    """Force and energy follow the generators of the model's space group, translations included."""
     x = positions(model, x)
     with _ready(make, model, 1) as forcefield:
-        measured = symmetry_error(_landscape(forcefield, model), model, model.symmetries(), x)
+        measured = symmetry_error(_landscape(forcefield, model), model, symmetry_generators(model), x)
     if measured is None:
         return "the model does not say how the components of a site turn with the lattice"
     require_within(measured[0], tolerance, f"relative error under {measured[1]}")

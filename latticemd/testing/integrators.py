@@ -17,6 +17,7 @@ from latticemd.integrators.integrator import Integrator
 from latticemd.lattice import Lattice
 from latticemd.measurements.motion import order_in_dt, record_energy, restarted, reversal_error, state_difference
 from latticemd.models.double_exchange import DoubleExchange
+from latticemd.models.falicov_kimball import FalicovKimball
 from latticemd.models.holstein import Holstein
 from latticemd.models.model import Model, Motion
 from latticemd.ramps import Ramp
@@ -30,6 +31,13 @@ Make = Callable[..., Integrator]
 SEED = 11
 MOBILE = 2.0  # friction [mass/time] at which overdamped oscillators relax about as fast as others turn
 SIDE = 4  # sites per direction of the lattice that is moved
+# Time steps of a model whose variables hop, in units of dt: in so many, something moves.
+HOPPING = 20.0
+COUPLING = {  # what is ramped
+    Motion.DISPLACEMENT: "coupling",
+    Motion.SPIN: "coupling",
+    Motion.OCCUPATION: "interaction",
+}
 NO_ISOLATION = "the integrator has no motion without a bath"
 
 
@@ -38,8 +46,9 @@ def check_integrator(
 ) -> dict[str, str]:
     """Run INTEGRATOR_CHECKS; returns those that do not apply with the reason, raises one AssertionError for all that fail.
 
-    `dt` is a time step at which motion with frequency 1 and friction 1 is well resolved. `balance` is the tolerance of the
-    energy balance, relative to the heat; `reversal` that of the way back [length]; `slack` that of orders in dt.
+    `dt` is a time step at which motion with frequency 1 and friction 1 is well resolved; those that move occupations are
+    given HOPPING dt, in which some of 32 pairs of neighbours must change places. `balance` is the tolerance of the energy
+    balance, relative to the heat; `reversal` that of the way back [length]; `slack` that of orders in dt.
     Cost: about 1500 steps of 16 sites, half a second for common schemes.
     """
     options: dict[str, dict[str, float]] = {
@@ -81,7 +90,7 @@ def assert_follows_ramps(make: Make, *, dt: float = 0.05) -> Skipped:
 
     Also in the middle of another run of its own: settings are functions of the step, not of how often `step` was called.
     """
-    ramp, coupling = Ramp.linear(0.2, 1.0, 0, 8), {"coupling": Ramp.linear(1.0, 2.0, 2, 7)}
+    ramp, coupling = Ramp.linear(0.2, 1.0, 0, 8), {_coupling(make, dt): Ramp.linear(1.0, 2.0, 2, 7)}
     veteran = _simulation(make, dt, temperature=ramp, ramps=coupling)
     veteran.run(4)
     middle = veteran.state.copy()
@@ -147,7 +156,7 @@ def assert_seeds_matter(make: Make, *, dt: float = 0.05) -> Skipped:
 
 def assert_forces_are_current(make: Make, *, dt: float = 0.05) -> Skipped:
     """If `forces_current`, state.f after a step is the force at state.x with the parameters of state.step, to the byte."""
-    ramps = {"coupling": Ramp.linear(1.0, 2.0, 0, 5)}
+    ramps = {_coupling(make, dt): Ramp.linear(1.0, 2.0, 0, 5)}
     run = _simulation(make, dt, ramps=ramps)
     if not run.integrator.forces_current:
         return "the integrator says that its forces lag behind"
@@ -213,6 +222,8 @@ def assert_exact_motion(make: Make, *, dt: float = 0.05, slack: float = 0.3) -> 
     """
     if _motion(make, dt) is Motion.SPIN:
         return _assert_exact_precession(make, dt, slack)
+    if make(dt=dt).motion is Motion.OCCUPATION:
+        return "what it moves is neither displacement nor spin, so that it knows no exact motion"
     errors, moving = [], make(dt=dt).momenta
     for division in (1, 2):
         run = _oscillators(make, dt / division)
@@ -272,6 +283,10 @@ def _motion(make: Make, dt: float) -> Motion:
     return make(dt=dt).motion
 
 
+def _coupling(make: Make, dt: float) -> str:
+    return COUPLING[_motion(make, dt)]
+
+
 def _start(motion: Motion = Motion.DISPLACEMENT, replicas: int = 1) -> State:
     """Random positions, those that the model admits, and momenta (R, N, D) of order one."""
     random, model = np.random.default_rng(1), _warm(motion)
@@ -293,6 +308,7 @@ def _simulation(
     motion = _motion(make, dt)
     state = _start(motion) if state is None else state
     temperature = temperature or Ramp.constant(0.3)
+    dt = HOPPING * dt if motion is Motion.OCCUPATION else dt
     integrator = make(dt=dt, temperature=temperature, friction=1.0, seed=seed, first_replica=first_replica)
     if not integrator.momenta:
         state.p[...] = 0.0
@@ -321,7 +337,8 @@ def _warm(motion: Motion = Motion.DISPLACEMENT) -> Model:
     lattice = Lattice("square", (SIDE, SIDE))
     if motion is Motion.SPIN:
         return DoubleExchange(lattice, coupling=2.0, electronic_temperature=0.5)
-    return Holstein(lattice, electronic_temperature=0.5)
+    model = FalicovKimball if motion is Motion.OCCUPATION else Holstein
+    return model(lattice, electronic_temperature=0.5)
 
 
 def _variables(state: State) -> dict[str, Array]:

@@ -13,9 +13,16 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from latticemd.forcefield import Array, Electrons
-from latticemd.measurements.forces import gradient_error, internal_symmetry_error, relative, symmetry_error
+from latticemd.measurements.forces import (
+    gradient_error,
+    internal_symmetry_error,
+    relative,
+    symmetry_error,
+    symmetry_generators,
+)
 from latticemd.models.hamiltonian import DensityMatrix
-from latticemd.models.model import Model
+from latticemd.models.interaction import Interacting
+from latticemd.models.model import Model, Motion
 from latticemd.testing.outcome import Skipped, require, require_within, run_all
 from latticemd.testing.probes import positions, ramped
 from latticemd.testing.reference import DenseElectrons
@@ -24,7 +31,7 @@ from latticemd.testing.reference import DenseElectrons
 def check_model(model: Model, x: Array | None = None) -> dict[str, str]:
     """Run MODEL_CHECKS; returns those that do not apply with the reason, raises one AssertionError for all that fail.
 
-    Cost: about 30 dense diagonalisations, one for each operation of the space group, and derivatives by every coordinate.
+    Cost: about 30 dense diagonalisations, one for each generator of the space group, and derivatives by every coordinate.
     """
     checks = {check.__name__: functools.partial(check, model, x) for check in MODEL_CHECKS}
     return run_all(type(model).__name__, checks)
@@ -125,11 +132,30 @@ def assert_electronic_force(model: Model, x: Array | None = None, *, tolerance: 
     return None
 
 
+def assert_mean_fields(model: Model, x: Array | None = None, *, tolerance: float = 1e-7) -> Skipped:
+    """The fields of an interacting model are Hermitian, and the derivative of its interaction energy by rho."""
+    if not isinstance(model, Interacting):
+        return "the electrons of the model do not interact"
+    rho, change = _random_density_matrix(model, 0), _random_density_matrix(model, 1)
+    fields = model.mean_fields(rho)
+    h = 1e-3
+    energy = [model.mean_fields(_moved(rho, change, n * h)).energy[0] for n in (2, 1, -1, -2)]
+    derivative = (-energy[0] + 8 * energy[1] - 8 * energy[2] + energy[3]) / (12 * h)
+    expected = np.vdot(fields.onsite, change.onsite).real + 2.0 * np.vdot(fields.bonds, change.bonds).real
+    require_within(
+        abs(derivative - expected), tolerance * max(1.0, abs(expected)), "derivative of the interaction energy"
+    )
+    if model.orbitals > 1:
+        error = np.abs(fields.onsite - fields.onsite.conj().swapaxes(2, 3)).max()
+        require_within(float(error), 1e-13, "fields of sites differ from their conjugate")
+    return None
+
+
 def assert_space_group(model: Model, x: Array | None = None, *, tolerance: float = 1e-10) -> Skipped:
-    """Every operation of `symmetries()` keeps V and, with exact electrons, the free energy, and turns both forces."""
+    """The generators of `symmetries()` keep V and, with exact electrons, the free energy, and turn both forces."""
     x = positions(model, x)
     for name, landscape in _landscapes(model):
-        measured = symmetry_error(landscape, model, model.symmetries(), x)
+        measured = symmetry_error(landscape, model, symmetry_generators(model), x)
         if measured is None:
             return "the model does not say how the components of a site turn with the lattice"
         require_within(measured[0], tolerance, f"{name} part under {measured[1]}, relative")
@@ -154,10 +180,18 @@ def assert_largest_stiffness(model: Model, x: Array | None = None) -> Skipped:
 
 
 def assert_harmonic_stiffness(model: Model, x: Array | None = None) -> Skipped:
-    """`harmonic_stiffness` is the smallest own curvature d2V/dx_i^2 at x = 0: what letter R may take from every site."""
-    own = float(np.diagonal(_hessian(model, np.zeros_like(positions(model, x)))).min())
+    """`harmonic_stiffness` is what letter R may take from every site: the smallest own curvature d2V/dx_i^2 at x = 0.
+
+    Or, where springs join sites as in a crystal, the smallest curvature per site of V under a shift of all sites alike: R
+    would otherwise hold a lattice that nothing else holds.
+    """
+    hessian = _hessian(model, np.zeros_like(positions(model, x)))
+    sites, components = model.lattice.sites, model.components
+    together = hessian.reshape(sites, components, sites, components).sum(axis=(0, 2)) / sites
+    own, shift = float(np.diagonal(hessian).min()), float(np.linalg.eigvalsh(together)[0])
     claimed = model.harmonic_stiffness()
-    require_within(abs(claimed - own), 1e-6 * abs(own), f"harmonic_stiffness {claimed:.9g} against {own:.9g}")
+    error = min(abs(claimed - own), abs(claimed - shift))
+    require_within(error, 1e-6 * abs(own), f"harmonic_stiffness {claimed:.9g} against {own:.9g} (a shift: {shift:.9g})")
     return None
 
 
@@ -170,6 +204,8 @@ def assert_ordered_pattern(model: Model, x: Array | None = None) -> Skipped:
         return "the lattice frustrates the pattern"
     turned = pattern * (1.0 - 2.0 * np.eye(len(pattern)))[:, :, None]
     x = np.concatenate([np.zeros_like(turned[:1]), pattern[None], turned])
+    if model.motion is Motion.OCCUPATION:  # whose pattern says which sites are more than half full
+        x = 0.5 * (1.0 + x)
     density = _solved(model, x).density
     if abs(density[0].mean() - 0.5 * model.orbitals) > 1e-6:
         return f"there are {density[0].mean():.3g} electrons per site, not 1/2 per orbital, so another pattern may order more"
@@ -203,6 +239,7 @@ MODEL_CHECKS: tuple[Callable[..., Skipped], ...] = (
     assert_hops,
     assert_classical_force,
     assert_electronic_force,
+    assert_mean_fields,
     assert_space_group,
     assert_internal_symmetries,
     assert_largest_stiffness,
@@ -232,6 +269,22 @@ def _some_density_matrix(model: Model, replicas: int) -> DensityMatrix:
     return DensityMatrix(
         np.broadcast_to(0.3 * np.eye(o) + 0.1, (replicas, sites, o, o)), np.full((replicas, bonds, o, o), 0.2)
     )
+
+
+def _random_density_matrix(model: Model, seed: int) -> DensityMatrix:
+    """Hermitian numbers in the place of rho of one replica; real where there is one orbital."""
+    random = np.random.default_rng(seed)
+    sites, o, bonds = model.lattice.sites, model.orbitals, len(model.hops().i)
+    if o == 1:
+        return DensityMatrix(random.normal(size=(1, sites)), random.normal(size=(1, bonds)))
+    onsite, between = (random.normal(size=(1, n, o, o)) + 1j * random.normal(size=(1, n, o, o)) for n in (sites, bonds))
+    return DensityMatrix(onsite + onsite.conj().swapaxes(2, 3), between)
+
+
+def _moved(rho: DensityMatrix, change: DensityMatrix, h: float) -> DensityMatrix:
+    assert rho.bonds is not None
+    assert change.bonds is not None
+    return DensityMatrix(rho.onsite + h * change.onsite, rho.bonds + h * change.bonds)
 
 
 def _solved(model: Model, x: Array) -> Electrons:
@@ -274,5 +327,8 @@ def _fingerprint(model: Model, x: Array) -> tuple[bytes, ...]:
     ensemble = (model.electronic_temperature, model.mu, model.filling)
     numbers = (model.inertia(), model.harmonic_stiffness(), model.largest_stiffness())
     arrays = (model.amplitudes(x), model.onsite(x), model.electron_constant(x), model.classical_energy(x))
-    forces = (_classical_force(model, x), _electronic_force(model, x))
+    forces: tuple[Array, ...] = (_classical_force(model, x), _electronic_force(model, x))
+    if isinstance(model, Interacting):
+        fields = model.mean_fields(_random_density_matrix(model, 0))
+        forces = (*forces, fields.onsite, fields.bonds, fields.energy)
     return (repr(ensemble).encode(), np.array(numbers).tobytes(), *(array.tobytes() for array in (*arrays, *forces)))

@@ -65,8 +65,8 @@ def measure_speed(side: int, repeats: int) -> bool:
     """Print nanoseconds per site and step for one lattice; whether limits are met."""
     model = Holstein(Lattice("square", (side, side)))
     x = np.random.default_rng(0).normal(size=(1, side * side, 1))
-    levels, met = model.onsite(x), True
-    bounds = intervals(Hamiltonian.of(model, x))
+    hamiltonian, met = Hamiltonian.of(model, x), True
+    bounds = intervals(hamiltonian)
     coefficients = [fermi_series(bounds[0], 0.0, 0.1).density[:MOMENTS]]
     for precision in FLOOR_LIMITS:
         kind = getattr(np, precision)
@@ -75,7 +75,7 @@ def measure_speed(side: int, repeats: int) -> bool:
         matrix = sparse_hamiltonian(model, x, precision)
         kernel = OnSquare((side, side), -1.0, 8, None, kind)
         calls: dict[str, tuple[Callable[[], Any], int]] = {
-            "step": (lambda kernel=kernel: kernel.propagate(levels, bounds, coefficients), 64 * MOMENTS * side**2),
+            "step": (lambda kernel=kernel: kernel.propagate(hamiltonian, bounds, coefficients), 64 * MOMENTS * side**2),
             "floor": (lambda big=big, other=other: stream(big, other), numbers),
             "csr": (lambda matrix=matrix, vector=vector: matrix @ vector, side**2),
         }

@@ -29,6 +29,7 @@ for _site in (
     philox.log,
     philox.sincos_turn,
     philox.counter,
+    philox.uniform_pair,
     philox.normal_pair,
     spins.cross,
     spins.rotated,

@@ -1,0 +1,103 @@
+"""Every registered model on every lattice that suits it: exact and approximate electrons agree."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from electrons import electrons
+
+from latticemd import Lattice, load_plugin
+from latticemd.errors import InputError
+from latticemd.plugins import plugin_names
+from latticemd.testing import DenseElectrons
+from latticemd.testing.probes import positions
+
+KPM, CAVITY, WINDOW = (load_plugin("forcefield", name) for name in ("kpm", "cavity", "window"))
+
+SMALL = {
+    "chain": Lattice("chain", (8,)),
+    "twisted chain": Lattice("chain", (7,), 0.3),
+    "ladder": Lattice("ladder", (4,)),
+    "square": Lattice("square", (4, 3)),
+    "open square": Lattice("square", (3, 3), "open"),
+    "triangular": Lattice("triangular", (3, 4)),
+    "honeycomb": Lattice("honeycomb", (3, 3), ("periodic", "antiperiodic")),
+    "kagome": Lattice("kagome", (3, 3)),
+    "cubic": Lattice("cubic", (3, 3, 3), ("periodic", "open", "periodic")),
+}
+LARGE = {
+    "chain": Lattice("chain", (80,)),
+    "ladder": Lattice("ladder", (40,), "open"),
+    "square": Lattice("square", (10, 10), 0.2),
+    "triangular": Lattice("triangular", (10, 10)),
+    "honeycomb": Lattice("honeycomb", (8, 8)),
+    "kagome": Lattice("kagome", (6, 6), ("open", "periodic")),
+    "cubic": Lattice("cubic", (6, 6, 6)),
+}
+
+
+def free(name, lattice, **parameters):
+    """The model on this lattice, if it suits it and its electrons are free."""
+    try:
+        model = load_plugin("model", name)(lattice, **parameters)
+    except InputError as error:
+        pytest.skip(str(error))
+    if model.interacting:
+        pytest.skip("these electrons repel each other")
+    return model
+
+
+@pytest.mark.parametrize("lattice", SMALL)
+@pytest.mark.parametrize("name", plugin_names("model"))
+def test_what_sees_the_whole_lattice_is_exact(name, lattice):
+    model = free(name, SMALL[lattice], filling=0.4)
+    x = np.concatenate([positions(model), positions(model, seed=1)])
+    exact = electrons(DenseElectrons(), model, x)
+    for forcefield in (
+        KPM(colours=18, tolerance=1e-10),
+        CAVITY(radius=6, tolerance=1e-11),
+        WINDOW(width=17, tolerance=1e-10),
+    ):
+        if lattice == "square" and not isinstance(forcefield, KPM):
+            with pytest.raises(InputError, match="needs at least"):  # patches would overlap themselves
+                electrons(forcefield, model, x)
+            continue
+        found = electrons(forcefield, model, x)
+        np.testing.assert_allclose(found.force, exact.force, rtol=0, atol=1e-8)
+        np.testing.assert_allclose(found.density, exact.density, rtol=0, atol=1e-8)
+        np.testing.assert_allclose(
+            found.energy, exact.energy, rtol=0, atol=2e-5 * exact.density[0].size * model.orbitals
+        )
+        np.testing.assert_allclose(found.mu, exact.mu, rtol=0, atol=1e-7)
+
+
+SIZES = {
+    "honeycomb": (1, 3),
+    "cubic": (1, 1),
+}  # of patches: the first that close a loop of hops, and that take no minutes
+
+
+def sizes(method, lattice):
+    """A coarse and a fine setting of a method."""
+    if method is CAVITY:
+        return [CAVITY(radius=radius) for radius in SIZES.get(lattice, (1, 2))]
+    return [WINDOW(width=5), WINDOW(width=9)] if method is WINDOW else [KPM(colours=4), KPM(colours=8)]
+
+
+# Limits: root mean square error of the force over that of the force, a quarter above the worst of all models and lattices.
+@pytest.mark.parametrize(
+    ("method", "limit"), [(CAVITY, 0.11), (WINDOW, 0.14), (KPM, 0.06)], ids=["cavity", "window", "kpm"]
+)
+@pytest.mark.parametrize("lattice", [pytest.param(one, marks=[pytest.mark.slow] * (one == "cubic")) for one in LARGE])
+@pytest.mark.parametrize("name", plugin_names("model"))
+def test_errors_are_small_and_fall(name, lattice, method, limit):
+    model = free(name, LARGE[lattice], mu=-0.3)
+    x = positions(model)
+    exact = electrons(load_plugin("forcefield", "poles")(), model, x).force
+    scale = float(np.sqrt(np.mean(exact**2)))
+    coarse, fine = sizes(method, lattice)
+    errors = [
+        float(np.sqrt(np.mean((electrons(each, model, x).force - exact) ** 2))) / scale for each in (coarse, fine)
+    ]
+    assert errors[1] < limit
+    assert coarse == fine or errors[1] < max(0.9 * errors[0], 1e-6)
