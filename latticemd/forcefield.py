@@ -28,7 +28,7 @@ class Capabilities:
 
     `conservative`: the force is minus the gradient of the energy it returns. `deterministic`: the same positions and step
     give the same bytes. `energy`, `density`: which parts of `Electrons` it fills. `halo`: layers of cells around
-    the cell of a site that its force depends on, beside the extremes of the on-site energies, which may decide about poles
+    the cell of a site that its force depends on, beside the extremes of on-site energies and hops, which may decide about poles
     and moments; None when it depends on all sites. `bytes_needed`: working memory for this model and R replicas.
     `interactions`: whether it treats the interaction of models whose electrons repel each other.
     """

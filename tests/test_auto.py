@@ -14,6 +14,7 @@ import forcefields.auto as auto_module
 from forcefields.auto import Auto
 from forcefields.cavity import Cavity
 from forcefields.choice import Chooser, alike_everywhere, response
+from forcefields.kpm import KernelPolynomial
 from forcefields.poles import PoleExpansion
 from forcefields.window import Window
 from latticemd import Holstein, Lattice, State, System, load_plugin
@@ -86,7 +87,7 @@ def test_a_local_force_field_finds_its_own_size_for_a_tolerance_or_says_that_it_
         assert met[1]
 
 
-@pytest.mark.parametrize("local", [Cavity, Window])
+@pytest.mark.parametrize("local", [Cavity, Window, KernelPolynomial])
 @pytest.mark.parametrize(
     ("name", "lattice"),
     [

@@ -10,6 +10,7 @@ from latticemd import Lattice, load_plugin
 from latticemd.errors import InputError
 from latticemd.plugins import plugin_names
 from latticemd.testing import DenseElectrons
+from latticemd.testing.forcefields import assert_halo
 from latticemd.testing.probes import positions
 
 KPM, CAVITY, WINDOW = (load_plugin("forcefield", name) for name in ("kpm", "cavity", "window"))
@@ -69,6 +70,38 @@ def test_what_sees_the_whole_lattice_is_exact(name, lattice):
             found.energy, exact.energy, rtol=0, atol=2e-5 * exact.density[0].size * model.orbitals
         )
         np.testing.assert_allclose(found.mu, exact.mu, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("forcefield", [CAVITY(radius=1, sweeps=2), WINDOW(width=3)], ids=["cavity", "window"])
+@pytest.mark.parametrize(
+    "lattice", [Lattice("chain", (24,)), Lattice("honeycomb", (12, 13), "open")], ids=lambda one: one.type
+)
+@pytest.mark.parametrize("name", plugin_names("model"))
+def test_local_forces_depend_on_their_halo_alone(name, lattice, forcefield):
+    model = free(name, lattice)
+    if model.needs_bonds and isinstance(forcefield, CAVITY):
+        pytest.skip("the strongest hop, which moves with x, decides about poles")
+    assert assert_halo(lambda: forcefield, model) is None
+
+
+@pytest.mark.parametrize("forcefield", [CAVITY(radius=1, sweeps=2), WINDOW(width=3)], ids=["cavity", "window"])
+def test_forces_of_bonds_see_one_hop_farther_than_densities(forcefield):
+    model = load_plugin("model", "ssh")(Lattice("chain", (40,)))
+    halo = forcefield.capabilities(model, 1).halo
+    assert halo == (4 if isinstance(forcefield, CAVITY) else 5)
+    x = 0.1 * positions(model)
+    x[0, 35] = 2.0  # the strongest hop is here, whatever else moves
+    before, away = electrons(forcefield, model, x).force[0], np.abs(np.arange(40) - 15)
+    x[0, 15] += 0.05
+    changed = (electrons(forcefield, model, x).force[0] != before).any(axis=1)
+    assert not changed[away > halo].any()
+    assert changed[away < (halo if isinstance(forcefield, CAVITY) else 2)].all()
+
+
+def test_hops_to_far_cells_widen_the_halo():
+    model = load_plugin("model", "holstein")(Lattice("chain", (30,)), next_hopping=0.4)
+    assert CAVITY(radius=1, sweeps=2).capabilities(model, 1).halo == 6
+    assert assert_halo(lambda: CAVITY(radius=1, sweeps=2), model) is None
 
 
 SIZES = {

@@ -23,6 +23,7 @@ from forcefields.kpm.square import OnSquare
 from forcefields.poles import PoleExpansion
 from latticemd import Holstein, Lattice, State, System
 from latticemd.errors import Diverged, InputError
+from latticemd.forcefield import Electrons
 from latticemd.models.hamiltonian import Hamiltonian, Hops
 
 
@@ -380,6 +381,20 @@ def test_a_replica_has_the_same_bytes_alone_and_in_a_batch(vectors, precision, e
         alone = electrons(forcefield, model, x[r : r + 1])
         assert alone.force[0].tobytes() == batch.force[r].tobytes()
         assert alone.energy[0] == batch.energy[r]
+
+
+def test_a_choice_of_colours_is_a_function_of_the_positions_alone():
+    model = Holstein(Lattice("square", (32, 24)))
+    x = np.concatenate([charge_ordered(model), random_positions(model), 0.1 * random_positions(model, seed=1)])
+    batch, chosen = electrons(KernelPolynomial(tolerance=1e-2), model, x), []
+    for r in range(3):
+        forcefield, out = KernelPolynomial(tolerance=1e-2), Electrons.empty(1, model)
+        forcefield.prepare(model, 1)
+        chosen.append(forcefield.serve(model, x[r : r + 1], out)[0])
+        assert out.force[0].tobytes() == batch.force[r].tobytes()
+        assert out.energy[0] == batch.energy[r]
+    assert chosen[0] < chosen[1]
+    assert chosen[0] < chosen[2]
 
 
 @pytest.mark.parametrize("vectors", ["coloured", "random"])

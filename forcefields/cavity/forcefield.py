@@ -128,7 +128,9 @@ class Cavity(Sized):
             deterministic=True,
             energy=True,
             density=True,
-            halo=self._layers(model) * (self._reach + self.sweeps) if model.filling is None else None,
+            halo=self._layers(model) * (self._reach + self.sweeps + model.needs_bonds)
+            if model.filling is None
+            else None,
             bytes_needed=needed + _BYTES_PER_SITE * replicas * sites * o**2,
         )
 

@@ -177,14 +177,14 @@ class KernelPolynomial:
         """Densities, free energies and forces of all replicas at x (R, N, D)."""
         if self._chooses:
             for r in range(len(x)):
-                self._evaluate_chosen(model, x[r : r + 1], replica_of(out, r))
+                self.serve(model, x[r : r + 1], replica_of(out, r))
             return
         hamiltonian = Hamiltonian.of(model, x)
         mu, series, seen = self._seen(model, hamiltonian, self._electrons(model, step), hamiltonian.wants_pairs)
         _write(model, x, hamiltonian, mu, series, seen, out)
 
-    def _evaluate_chosen(self, model: Model, x: Array, out: Electrons) -> None:
-        """One replica with as many colours as its tolerance needs."""
+    def serve(self, model: Model, x: Array, out: Electrons) -> tuple[int, float]:
+        """Evaluate one replica, x (1, N, D), with the colours that its tolerance needs; returns c and the estimated rms error."""
         hamiltonian = Hamiltonian.of(model, x)
         bounds, pairs = intervals(hamiltonian), hamiltonian.wants_pairs
         orbitals = model.lattice.sites * model.orbitals
@@ -208,6 +208,7 @@ class KernelPolynomial:
         if model.filling is not None:
             mu, series, seen = self._seen(model, hamiltonian, self._electrons(model, 0, chosen.distance), pairs)
         _write(model, x, hamiltonian, mu, series, seen, out)
+        return chosen.distance, error + self._fine
 
     def bonds(self, model: Model, x: Array, step: int = 0) -> Array:
         """<c+_j c_i> for the pairs of orbitals (i, j) of the Hamiltonian at x (R, N, D), (R, P): of one orbital, the hops.

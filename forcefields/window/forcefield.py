@@ -129,7 +129,9 @@ class Window(Sized):
             deterministic=True,
             energy=True,
             density=True,
-            halo=self._layers(model) * (self._side // 2 + _BOUND_REACH) if model.filling is None else None,
+            halo=self._layers(model) * (self._side // 2 + _BOUND_REACH + model.needs_bonds)
+            if model.filling is None
+            else None,
             bytes_needed=needed + _BYTES_PER_SITE * replicas * sites * o**2,
         )
 
