@@ -116,12 +116,12 @@ class Graph:
         for _ in range(radius):
             reach = reach @ step
         reach.sort_indices()
-        size = np.diff(reach.indptr)
-        column = np.arange(1, size.max() + 1)
+        site, other = np.repeat(np.arange(self.sites), np.diff(reach.indptr)), reach.indices
+        site, other = site[site != other], other[site != other]
+        size = np.bincount(site, minlength=self.sites)
         members = np.full((self.sites, size.max() + 1), -1)
         members[:, 0] = np.arange(self.sites)
-        members[:, 1:][column <= size[:, None]] = reach.indices
-        members[:, 1:][members[:, 1:] == members[:, :1]] = -1  # the centre stands first already
+        members[site, 1 + np.arange(len(site)) - np.repeat(np.cumsum(size) - size, size)] = other
         return members
 
     def layers(self, lattice: Lattice) -> int:
