@@ -27,3 +27,4 @@ def _escape_formulas(app, what, name, obj, options, lines):  # type: ignore[no-u
 def setup(app):  # type: ignore[no-untyped-def]
     """Connect the hook."""
     app.connect("autodoc-process-docstring", _escape_formulas)
+myst_heading_anchors = 3

@@ -106,6 +106,27 @@ MUTATIONS = (
     Mutation("a second look at a step starts from the first", "latticemd/state.py",
              "return self.start if step == self.step else self.result", "return self.result",
              "tests/test_mean_field.py::test_what_is_remembered_belongs_to_a_step"),
+    Mutation("longer bonds push their ends apart", "latticemd/models/ssh.py", "(-2.0 * self.coupling * between)",
+             "(2.0 * self.coupling * between)",
+             "tests/test_ssh.py::test_force_is_minus_the_derivative_of_the_free_energy_by_every_coordinate"),
+    Mutation("modes turn without their orbitals", "latticemd/models/jahn_teller.py", "rotation[: len(operation.rotation), ",
+             "rotation[: 0 * len(operation.rotation), ",
+             "tests/test_jahn_teller.py::test_all_operations_of_space_turn_orbitals_and_modes_together"),
+    Mutation("boundaries have no phases", HOLSTEIN, "amplitude * bonds.phase if self.lattice.twisted else amplitude",
+             "amplitude", "tests/test_disorder.py::test_a_twist_shifts_the_wave_vectors"),
+    Mutation("vacancies are the lowest sites", HOLSTEIN, "+ EMPTY * self", "- EMPTY * self",
+             "tests/test_disorder.py::test_a_vacancy_is_a_site_that_is_not_there"),
+    Mutation("hops are conjugated the wrong way round", ED, "np.where(i > j, one.amplitude, np.conj(one.amplitude))",
+             "np.where(i < j, one.amplitude, np.conj(one.amplitude))",
+             "tests/test_hamiltonian.py::test_exact_force_fields_serve_every_hamiltonian"),
+    Mutation("every exchange is accepted", "latticemd/integrators/kinetic.py", "np.maximum(y, 0.0)", "0.0 * y",
+             "tests/test_kinetic.py::test_rates_obey_detailed_balance_for_every_exchange"),
+    Mutation("damping leads spins uphill", "cuda_kernels/spins.py", "time * (fx - damping * tx), time * (fy - damping * ty), "
+             "time * (fz - damping * tz)", "time * (fx + damping * tx), time * (fy + damping * ty), time * (fz + damping * tz)",
+             "tests/test_spins.py::test_damping_leads_down_along_the_exact_path"),
+    Mutation("spins precess backwards", "cuda_kernels/spins.py", "hx, hy, hz = 0.5 * wx, 0.5 * wy, 0.5 * wz",
+             "hx, hy, hz = -0.5 * wx, -0.5 * wy, -0.5 * wz",
+             "tests/test_spins.py::test_a_spin_precesses_clockwise_about_its_field_with_a_frequency_exact_to_second_order"),
 )  # fmt: skip
 
 
@@ -132,7 +153,7 @@ def passes(mutation: Mutation | None, tests: list[str]) -> bool:
         folder = Path(name)
         applied(mutation, folder)
         environment = os.environ | {"PYTHONPATH": str(folder)}
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-n0", *tests]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         if done.returncode not in (0, 1):  # neither passed nor failed: the tests could not be run
             raise RuntimeError(done.stdout + done.stderr)
