@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from electrons import electrons
 
-from latticemd import Lattice, load_plugin
+from latticemd import Lattice, Ramp, Simulation, State, System, load_plugin
 from latticemd.errors import InputError
+from latticemd.integrators import load_integrator
 from latticemd.plugins import plugin_names
 from latticemd.testing import DenseElectrons
 from latticemd.testing.forcefields import assert_halo
@@ -134,3 +135,39 @@ def test_errors_are_small_and_fall(name, lattice, method, limit):
     ]
     assert errors[1] < limit
     assert coarse == fine or errors[1] < max(0.9 * errors[0], 1e-6)
+
+
+@pytest.mark.parametrize(
+    "forcefield", [CAVITY(radius=1), WINDOW(width=5), KPM(colours=4)], ids=["cavity", "window", "kpm"]
+)
+@pytest.mark.parametrize("name", ["holstein", "ssh", "jahn_teller"])
+def test_isolated_motion_keeps_the_energy_as_well_as_the_force_is_known(name, forcefield):
+    # Independent errors make the energy walk at random (tools/nve_drift.py); those of ordered states are less independent.
+    model, steps, dt, temperature = load_plugin("model", name)(Lattice("square", (8, 8))), 200, 0.05, 0.1
+    exact = load_plugin("forcefield", "poles")()
+    bath = load_integrator("overdamped")(dt=0.1, temperature=Ramp.constant(temperature), friction=0.2, seed=1)
+    quench = Simulation(System(model, exact), bath, State.at_rest(positions(model)))
+    quench.run(200)
+    x = quench.state.x.copy()
+    momenta = np.sqrt(temperature * model.inertia()) * positions(model, seed=1)
+
+    def change(moved_by) -> tuple[float, float]:
+        state = State.at_rest(x)
+        state.p[:] = momenta
+        verlet = load_integrator("verlet")(dt=dt, temperature=Ramp.constant(0.0))
+        simulation, energies, errors = Simulation(System(model, moved_by), verlet, state), [], []
+        for step in range(0, steps + 1, 20):
+            simulation.run(step)
+            here, out = simulation.state, electrons(exact, model, simulation.state.x)
+            total = np.empty_like(here.x)
+            model.total_force(here.x, out.force, total)
+            errors.append(here.f - total)
+            kinetic = 0.5 * float((here.p**2).sum()) / model.inertia()
+            energies.append(kinetic + float(out.energy[0] + model.classical_energy(here.x)[0]))
+        return float(np.abs(np.array(energies) - energies[0]).max()), float(np.sqrt(np.mean(np.square(errors))))
+
+    verlets_own, _ = change(load_plugin("forcefield", "ed")())
+    found, error = change(forcefield)
+    memory = np.sqrt(model.inertia() / model.largest_stiffness())
+    predicted = np.sqrt(2.0 * steps * dt * memory * temperature / model.inertia() * x.size) * error
+    assert found < verlets_own + 5.0 * predicted

@@ -12,7 +12,7 @@ has forgotten itself: a random walk. Errors that are gradients do better, as the
 Verlet does by itself is seen with `ed`.
 
 Usage: python tools/nve_drift.py [--side 24] [--coupling 1.5] [--steps 10000] [--names ed poles cavity window kpm]
-(some eight minutes on one core, four of them for ed)
+(some ten minutes on one core, six of them for ed)
 """
 
 from __future__ import annotations
