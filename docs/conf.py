@@ -8,6 +8,7 @@ copyright = "2026, The latticemd developers"
 release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
 exclude_patterns = ["_build", "input_keys.md"]  # the latter is included by input.md
 default_role = "code"
 html_theme = "furo"
@@ -27,4 +28,3 @@ def _escape_formulas(app, what, name, obj, options, lines):  # type: ignore[no-u
 def setup(app):  # type: ignore[no-untyped-def]
     """Connect the hook."""
     app.connect("autodoc-process-docstring", _escape_formulas)
-myst_heading_anchors = 3
