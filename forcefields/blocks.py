@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latticemd.models.hamiltonian import as_blocks
+
 Array = NDArray[Any]
 
 
@@ -74,7 +76,7 @@ def extremes(blocks: Array) -> tuple[Array, Array]:
 
 def as_matrices(blocks: Array, orbitals: int) -> Array:
     """Blocks (n,) or (n, o, o) as (n, o, o), where numbers stand for multiples of 1."""
-    return blocks if are_matrices(blocks) else blocks[:, None, None] * np.eye(orbitals)
+    return blocks if are_matrices(blocks) else as_blocks(blocks, orbitals)
 
 
 def _require_finite(blocks: Array) -> None:

@@ -1,4 +1,4 @@
-"""What tests of force fields share: their answer in one call, and a model with complex hops."""
+"""What tests of force fields share: their answer in one call, that of a mean field, and a model with complex hops."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from forcefields.mean_field import MeanField
 from latticemd import Holstein
 from latticemd.forcefield import Electrons
 from latticemd.models.hamiltonian import Hops
@@ -29,3 +30,15 @@ class Flux(Holstein):
         along_x = np.abs(bonds.vector[:, 0]) > 0.5
         phase = np.where(along_x, 0.5 * np.pi * self.lattice.cells[bonds.i, 1], 0.0)
         return Hops(bonds.i, bonds.j, -self.hopping * np.exp(1j * phase))
+
+
+def solved_in_mean_field(model, x, **settings):
+    """What a fresh mean field says at x."""
+    return electrons(MeanField(**settings), model, x)
+
+
+def total_in_mean_field(model, x, **settings):
+    """Total force and free energy at x."""
+    found, force = solved_in_mean_field(model, x, **settings), np.empty_like(x)
+    model.total_force(x, found.force, force)
+    return force, found.energy + model.classical_energy(x)

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from electrons import electrons
+from electrons import solved_in_mean_field as solved
+from electrons import total_in_mean_field as total
 from scipy.optimize import brentq
 
 from forcefields.ed import ExactDiagonalisation
@@ -21,18 +23,6 @@ from latticemd.testing import check_forcefield, check_model
 
 SQUARE = Lattice("square", (4, 4))
 KT = 0.1
-
-
-def solved(model, x, **settings):
-    """What a fresh mean field says at x."""
-    return electrons(MeanField(**settings), model, x)
-
-
-def total(model, x, **settings):
-    """Total force and free energy at x."""
-    found, force = solved(model, x, **settings), np.empty_like(x)
-    model.total_force(x, found.force, force)
-    return force, found.energy + model.classical_energy(x)
 
 
 def half_band(lattice):

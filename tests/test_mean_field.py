@@ -7,6 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 from electrons import electrons
+from electrons import solved_in_mean_field as solved
+from electrons import total_in_mean_field as total
 from scipy.optimize import brentq
 
 from forcefields.mean_field import MeanField
@@ -15,7 +17,7 @@ from latticemd import Holstein, Lattice, Ramp, Simulation, State, System, load_p
 from latticemd.config import load_input
 from latticemd.errors import Diverged, InputError
 from latticemd.integrators import load_integrator
-from latticemd.measurements.forces import primitive_translations
+from latticemd.measurements.forces import symmetry_generators
 from latticemd.measurements.motion import restarted
 from latticemd.models.hubbard_holstein import HubbardHolstein
 from latticemd.models.tv_holstein import TVHolstein
@@ -32,18 +34,6 @@ COMPETING = HubbardHolstein(SQUARE, hubbard=4.0, repulsion=0.9, coupling=1.0)  #
 def random(model, seed=0, replicas=1, width=1.0):
     """Displacements (R, N, 1)."""
     return width * np.random.default_rng(seed).normal(size=(replicas, model.lattice.sites, model.components))
-
-
-def solved(model, x, **settings):
-    """What a fresh mean field says at x."""
-    return electrons(MeanField(**settings), model, x)
-
-
-def total(model, x, **settings):
-    """Total force and free energy at x."""
-    found, force = solved(model, x, **settings), np.empty_like(x)
-    model.total_force(x, found.force, force)
-    return force, found.energy + model.classical_energy(x)
 
 
 # promises
@@ -73,7 +63,7 @@ def test_symmetries_hold_to_rounding_where_the_residual_is_rounding(model):
     x, settings = random(model, 5), {"start": "seed", "residual": 1e-13}
     force, energy = total(model, x, **settings)
     # These generate the space group, of which the check above takes every operation.
-    for operation in [*model.symmetries(translations=False), *primitive_translations(model)]:
+    for operation in symmetry_generators(model):
         image = np.empty_like(x)
         image[:, operation.permutation] = x
         found, same = total(model, image, **settings)

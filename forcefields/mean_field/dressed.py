@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from latticemd.errors import InputError
-from latticemd.models.hamiltonian import DensityMatrix, Hops
+from latticemd.models.hamiltonian import DensityMatrix, Hops, as_blocks
 from latticemd.models.interaction import Interacting
 from latticemd.models.model import Array, Model
 
@@ -93,4 +91,4 @@ class Dressed(Model):
         """As blocks, one number per hop being a multiple of the unit block, where there are several orbitals."""
         if self.orbitals == 1 or self.bare.hops().amplitude.ndim == 3:
             return amplitude
-        return amplitude[..., None, None] * np.eye(self.orbitals)
+        return as_blocks(amplitude, self.orbitals)

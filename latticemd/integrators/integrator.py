@@ -76,7 +76,9 @@ class Integrator(ABC):
         return True
 
     def kinetic_energy(self, state: State, system: System) -> Array:
-        """sum p^2/2m, (R,) [energy]."""
+        """sum p^2/2m, or zero where no momenta move, (R,) [energy]."""
+        if not self.momenta:
+            return np.zeros(state.replicas)
         energy: Array = kernels_for(state.p).kinetic_energy(state.p, 1.0 / system.model_at(state.step).inertia())
         return energy
 

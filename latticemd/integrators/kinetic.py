@@ -97,10 +97,6 @@ class KineticMonteCarlo(Integrator):
         uphill: Array = np.exp(-np.maximum(y, 0.0))
         return uphill if self.rates == "metropolis" else uphill / (1.0 + np.exp(-np.abs(y)))
 
-    def kinetic_energy(self, state: State, system: System) -> Array:
-        """Zero: there are no momenta, (R,) [energy]."""
-        return np.zeros(state.replicas)
-
     # attempts, of which some are rejected
 
     def attempts(self, step: int, replica: int, system: System) -> Attempts:

@@ -51,10 +51,6 @@ class EulerMaruyama(Integrator):
         state.thermostat["heat"] -= 0.5 * work
         state.step += 1
 
-    def kinetic_energy(self, state: State, system: System) -> Array:
-        """Zero: there are no momenta, (R,) [energy]."""
-        return np.zeros(state.replicas)
-
 
 @dataclass(frozen=True)
 class LeimkuhlerMatthews(EulerMaruyama):

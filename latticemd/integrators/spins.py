@@ -82,10 +82,6 @@ class LandauLifshitzGilbert(Integrator):
         """False: one guess in the place of the field at the end leads back up to third order in dt only."""
         return False
 
-    def kinetic_energy(self, state: State, system: System) -> Array:
-        """Zero: spins have no momenta, (R,) [energy]."""
-        return np.zeros(state.replicas)
-
 
 def thermal_rotation(variance: float) -> float:
     """Standard deviation of each component of the rotation that stands for Brownian motion with this variance 2 D dt.

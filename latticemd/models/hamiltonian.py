@@ -28,6 +28,11 @@ class Hops:
     amplitude: Array
 
 
+def as_blocks(amplitude: Array, orbitals: int) -> Array:
+    """Amplitudes (..., B) that all orbitals share as multiples of the unit block, (..., B, o, o)."""
+    return amplitude[..., None, None] * np.eye(orbitals)
+
+
 @dataclass(frozen=True)
 class DensityMatrix:
     """The entries of rho = f(H_el) that forces need; rho_ac = <c+_c c_a>.

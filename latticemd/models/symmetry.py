@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latticemd.lattice import Symmetry
+from latticemd.models.hamiltonian import as_blocks
 
 if TYPE_CHECKING:
     from latticemd.models.model import Model
@@ -31,7 +32,9 @@ class Undistorted:
     def __init__(self, model: Model) -> None:
         hops = model.hops()
         self._sites, self._orbitals = model.lattice.sites, model.orbitals
-        self._i, self._j, self._blocks = hops.i, hops.j, _as_blocks(hops.amplitude, model.orbitals)
+        shared = hops.amplitude.ndim == 1
+        self._blocks = as_blocks(hops.amplitude, model.orbitals) if shared else hops.amplitude
+        self._i, self._j = hops.i, hops.j
         onsite = model.onsite(np.zeros((1, self._sites, model.components)))[0]
         self._onsite = onsite[:, None, None] if model.orbitals == 1 else onsite
         self._pairs, self._between = self._sorted(self._i, self._j, self._blocks)
@@ -80,10 +83,6 @@ class Undistorted:
                 phase[b] = phase[a] / ratio[number[a, b]] if (a, b) in number else phase[a] * ratio[number[b, a]]
         turned = between * (phase[i] * phase[j].conj())[:, None, None]
         return np.allclose(turned, self._between, rtol=1e-9, atol=1e-12)  # phases add up along the tree
-
-
-def _as_blocks(amplitude: Array, orbitals: int) -> Array:
-    return amplitude[:, None, None] * np.eye(orbitals) if amplitude.ndim == 1 else amplitude
 
 
 def _close(one: Array, other: Array) -> bool:
