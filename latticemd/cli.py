@@ -189,6 +189,71 @@ def bench(
 
 
 @app.command()
+def label(
+    input_file: Input,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File instead of label.output, .h5.")] = None,
+    settings: Settings = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the dataset.")] = False,
+) -> None:
+    """Run the trajectories under `label` and write their states with electronic forces as a dataset; goes on where it was."""
+    import json
+
+    from rich.console import Console
+
+    from latticemd.learning.labelling import label as label_trajectories
+    from latticemd.learning.labelling import plan_labels
+    from latticemd.learning.progress import Progress
+    from latticemd.runner import noted_signals, plain_logging
+    from latticemd.terminal import print_dataset
+
+    changes = list(settings or [])
+    if output is not None:
+        changes.append(f"label.output={json.dumps(str(output))}")
+    plan = plan_labels(input_file, changes)
+    plain_logging()
+    console = Console(stderr=True)
+    progress = Progress("step", plan.cost, console if console.is_terminal else None)
+    with noted_signals() as interrupted:
+        try:
+            path = label_trajectories(plan, overwrite=overwrite, stop=lambda: bool(interrupted), watch=progress)
+        finally:
+            progress.close()
+    print_dataset(path)
+
+
+@app.command()
+def train(
+    input_file: Input,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Directory instead of output.directory.")
+    ] = None,
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint in the directory.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the training in the directory.")] = False,
+) -> None:
+    """Train a network on datasets; leaves DIR/model.safetensors, the learning curve and the errors."""
+    import json
+
+    from rich.console import Console
+
+    from latticemd.config import load_training
+    from latticemd.learning.runner import train as train_in_directory
+    from latticemd.runner import plain_logging
+    from latticemd.terminal import print_training
+
+    changes = list(settings or [])
+    if output is not None:
+        changes.append(f"output.directory={json.dumps(str(output))}")
+    train_input = load_training(input_file, changes)
+    plain_logging()
+    console = Console(stderr=True)
+    summary = train_in_directory(
+        train_input, resume=resume, overwrite=overwrite, console=console if console.is_terminal else None
+    )
+    print_training(summary)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of the input, for editors and other programs."""
     import json

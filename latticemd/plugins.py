@@ -13,6 +13,7 @@ KINDS = {
     "forcefield": "latticemd.forcefields",
     "integrator": "latticemd.integrators",
     "reporter": "latticemd.reporters",
+    "network": "latticemd.networks",
 }
 
 _registered: dict[tuple[str, str], type] = {}

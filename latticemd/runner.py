@@ -21,6 +21,7 @@ from latticemd import __version__, observables
 from latticemd.build import build_integrator, build_state, build_system
 from latticemd.config import RunInput
 from latticemd.config.blocks import StructureFactor
+from latticemd.config.writing import flat
 from latticemd.divergence import explained
 from latticemd.errors import Diverged, InputError, LatticeMDError, StoppedEarly
 from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
@@ -56,6 +57,9 @@ def run(
     such an end, Diverged when the trajectory leaves the finite numbers, OutputError when the directory cannot be used.
     """
     started = time.perf_counter()
+    run_input = run_input.model_copy(
+        update={"label": None}
+    )  # not for a run, so it may change between a run and its continuation
     system = build_system(run_input)
     directory = RunDirectory(output_directory(run_input), overwrite=overwrite, resume=resume)
     _refuse_to_remove_the_start(run_input, directory)
@@ -168,7 +172,7 @@ def _resumed_state(run_input: RunInput, directory: RunDirectory) -> State:
     advice = "use --output for a new one"
     if directory.last_good.exists():
         advice += f", from the last good state of this one: the command is at the end of {directory.log}"
-    earlier, now = (_flat(yaml.safe_load(text)) for text in (extra["input"], run_input.to_yaml()))
+    earlier, now = (flat(yaml.safe_load(text)) for text in (extra["input"], run_input.to_yaml()))
     for key in sorted(earlier.keys() | now.keys()):
         if key not in _MAY_CHANGE and earlier.get(key) != now.get(key):
             raise InputError(
@@ -177,12 +181,6 @@ def _resumed_state(run_input: RunInput, directory: RunDirectory) -> State:
             )
     log.info("resuming %s at step %d", directory.path, state.step)
     return state
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {k: v for key, item in value.items() for k, v in _flat(item, f"{prefix}{key}.").items()}
-    return {prefix[:-1]: value}
 
 
 def _header(run_input: RunInput, system: System) -> TrajectoryHeader:

@@ -100,6 +100,29 @@ def print_minimum(summary: dict[str, Any], directory: Path) -> None:
     typer.echo(f"wrote {directory / 'minimum.h5'}")
 
 
+def print_dataset(path: Path) -> None:
+    """What a dataset holds."""
+    from latticemd.learning.dataset import read_dataset
+
+    trajectories = read_dataset(path)
+    states = sum(trajectory.frames for trajectory in trajectories)
+    sites = sorted({trajectory.x.shape[1] for trajectory in trajectories})
+    force = math.sqrt(sum(float((t.force**2).mean()) * t.frames for t in trajectories) / states)
+    typer.echo(
+        f"wrote {path}: {len(trajectories)} trajectories, {states} states of {' or '.join(map(str, sites))} sites, "
+        f"rms electronic force {force:.4g}"
+    )
+
+
+def print_training(summary: dict[str, Any]) -> None:
+    """How a training ended: the errors of the network that is kept."""
+    table = Table("set", "states", "rms error", "relative", title=f"{summary['ended']} after {summary['steps']} steps")
+    for name, errors in summary["errors"].items():
+        table.add_row(escape(name), str(errors["states"]), f"{errors['rmse']:.3e}", f"{errors['relative']:.3e}")
+    Console().print(table)
+    typer.echo(f"wrote {summary['model']}: {summary['parameters']} parameters; {summary['seconds']:.0f} s")
+
+
 def _print_results(summary: dict[str, Any], directory: Path, names: Sequence[str], cost: str, digits: int) -> None:
     table = Table(title=summary.get("title") or str(directory), show_header=False, title_justify="left")
     for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 # Matrices in tests are small, and LAPACK's threads wait for one another as soon as another process takes a core. Set before
@@ -13,6 +14,11 @@ import pytest
 
 from latticemd import ForceField, Holstein, Lattice, Ramp, Simulation, State, System
 from latticemd.integrators import load_integrator
+
+# Networks are an extra; what tests them is left out where it is not installed.
+collect_ignore = (
+    [] if importlib.util.find_spec("torch") else ["test_modelfile.py", "test_training.py", "test_evaluation.py"]
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,6 +1,6 @@
-"""Write docs/input_keys.md: every input key, from the schema that validates inputs.
+"""Write docs/input_keys.md and docs/training_keys.md: every input key, from the schemas that validate inputs.
 
-Usage: python tools/input_reference.py [--check]        (--check: exit 1 if the page is out of date)
+Usage: python tools/input_reference.py [--check]        (--check: exit 1 if a page is out of date)
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from latticemd.config import json_schema
+from latticemd.config import json_schema, training_json_schema
 
-PAGE = Path(__file__).parent.parent / "docs" / "input_keys.md"
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = {DOCS / "input_keys.md": json_schema, DOCS / "training_keys.md": training_json_schema}
 
 
 def resolve(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
@@ -31,10 +32,11 @@ def accepted(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     kinds = schema.get("anyOf") or schema.get("oneOf")
     if kinds:
         blocks = [resolve(kind, definitions) for kind in kinds]
-        ramps = [block for block in blocks if block.get("type") == "object" and "properties" in block]
-        words = [accepted(block, definitions) for block in blocks if block not in ramps and block.get("type") != "null"]
-        if ramps:
-            words.append("ramp")
+        mappings = [block for block in blocks if block.get("type") == "object" and "properties" in block]
+        words = [accepted(block, definitions) for block in blocks if block not in mappings and block.get("type") != "null"]
+        for block in mappings:
+            keys = ", ".join(f"`{key}`" for key in block["properties"])
+            words.append("ramp" if "kind" in block["properties"] else f"mapping with {keys}")
         return " or ".join(dict.fromkeys(words))
     if schema.get("type") == "array":
         items = schema.get("items") or (schema.get("prefixItems") or [{}])[0]
@@ -71,9 +73,8 @@ def heading(block: dict[str, Any]) -> str:
     return "a splitting word" if "integrator" in block["properties"] else str(block["title"])
 
 
-def page() -> str:
-    """The whole page."""
-    schema = json_schema()
+def page(schema: dict[str, Any]) -> str:
+    """The whole page of a schema."""
     definitions = schema["$defs"]
     lines = ["<!-- Made by tools/input_reference.py; do not edit. -->", ""]
     for key, field in schema["properties"].items():
@@ -94,11 +95,12 @@ def page() -> str:
 
 
 def main() -> int:
-    """Write the page, or check it."""
-    text = page()
+    """Write the pages, or check them."""
+    pages = {path: page(schema()) for path, schema in PAGES.items()}
     if "--check" in sys.argv[1:]:
-        return int(PAGE.read_text(encoding="utf-8") != text)
-    PAGE.write_text(text, encoding="utf-8")
+        return int(any(path.read_text(encoding="utf-8") != text for path, text in pages.items()))
+    for path, text in pages.items():
+        path.write_text(text, encoding="utf-8")
     return 0
 
 

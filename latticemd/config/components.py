@@ -1,4 +1,4 @@
-"""Blocks whose keys are the parameters of a plug-in: model, force field, dynamics.
+"""Blocks whose keys are the parameters of a plug-in: model, force field, dynamics, network.
 
 The pydantic class of a block is made from the plug-in's `parameter` fields, so that a new plug-in's keys are validated,
 documented and offered as corrections without a line of code here.
@@ -74,6 +74,17 @@ class ForceFieldInput(Component):
         return {"name"}
 
 
+class NetworkInput(Component):
+    """The network that learns the electronic force."""
+
+    name: str = Field(description="name of the network")
+
+    @classmethod
+    def common(cls) -> set[str]:
+        """The name."""
+        return {"name"}
+
+
 class DynamicsInput(Component):
     """How the lattice moves, and how long."""
 
@@ -115,6 +126,7 @@ def block_of(kind: str, name: str, component: type) -> type[Component]:
         "model": (ModelInput, "name"),
         "forcefield": (ForceFieldInput, "name"),
         "integrator": (DynamicsInput, "integrator"),
+        "network": (NetworkInput, "name"),
     }
     base, key = blocks[kind]
     label = base.model_fields[key].description

@@ -10,13 +10,14 @@ from latticemd.config.yaml_source import Source, parse_source
 from latticemd.errors import InputError
 
 
-def apply_overrides(source: Source, overrides: Sequence[str]) -> None:
+def apply_overrides(source: Source, overrides: Sequence[str], option: str = "--set") -> None:
     """Write each 'key.path=value' to `source`, in order; the value is YAML, a number in the path indexes a list.
 
-    Blocks that the file does not have are added. Keys that no block knows are left for validation to name.
+    Blocks that the file does not have are added. Keys that no block knows are left for validation to name. `option` is what
+    the user has written the overrides behind.
     """
     for override in overrides:
-        origin = f"--set {escaped(override)}"
+        origin = f"{option} {escaped(override)}"
         path, separator, text = override.partition("=")
         keys = path.strip().split(".")
         if not separator or not all(keys) or not path.isprintable():

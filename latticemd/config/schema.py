@@ -18,6 +18,7 @@ from latticemd.config.blocks import (
     StructureFactor,
 )
 from latticemd.config.components import DynamicsInput, ForceFieldInput, ModelInput, chosen
+from latticemd.config.label_input import LabelInput
 from latticemd.config.lattice_input import LatticeInput
 from latticemd.config.messages import MISSING, refuse
 from latticemd.config.ramp_input import values_of
@@ -54,17 +55,22 @@ class RunInput(Section):
     ) = Field(None, description="what is measured; energies, temperature, order and walls unless given")
     replicas: ReplicasInput = Field(Replicas(), description="number of independent copies")
     backend: Annotated[str, Choice("cpu")] = Field("cpu", description="where the kernels run")
+    label: LabelInput | None = Field(
+        None, description="what `latticemd label` makes of this input; every other command leaves it aside"
+    )
 
     @model_validator(mode="after")
     def resolve(self, info: ValidationInfo) -> Self:
         """Fill in what follows from other blocks: the electrons' temperature, the output directory, the schedules."""
         self._check_motion()
-        directory = self.output.directory or f"runs/{(info.context or {}).get('name', 'latticemd')}"
+        name = (info.context or {}).get("name", "latticemd")
+        directory = self.output.directory or f"runs/{name}"
         return self.model_copy(
             update={
                 "model": self._model_at_the_bath_temperature(),
                 "output": self.output.model_copy(update={"directory": directory}),
                 "observables": self._scheduled_observables(),
+                "label": self._stages_of_labels(name),
             }
         )
 
@@ -112,6 +118,18 @@ class RunInput(Section):
             every = self.output.every if item.log is None and item.every is None else item.every
             scheduled[item.name] = item.model_copy(update={"every": every})
         return tuple(scheduled.values())
+
+    def _stages_of_labels(self, name: str) -> LabelInput | None:
+        """Labels are made where the trajectory has its frames, unless the block says otherwise."""
+        if self.label is None:
+            return None
+        for i, step in enumerate(self.label.at or ()):
+            if step > self.dynamics.steps:
+                refuse(f"expected a step up to dynamics.steps ({self.dynamics.steps}), got {step}", "label", "at", i)
+        update: dict[str, Any] = {"output": self.label.output or f"data/{name}.h5"}
+        if self.label.at is None and self.label.every is None:
+            update["every"] = self.output.every
+        return self.label.model_copy(update=update)
 
     def _check_fourier(self, item: Observable, index: int) -> None:
         if isinstance(item, StructureFactor):

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 from pydantic import Field, create_model
 
 from latticemd.config.blocks import REPLICAS, Replicas
-from latticemd.config.components import ForceFieldInput, ModelInput, Splitting, block_named
+from latticemd.config.components import ForceFieldInput, ModelInput, NetworkInput, Splitting, block_named
 from latticemd.config.schema import RunInput
 from latticemd.config.section import Section
+from latticemd.config.train_input import TrainInput
 from latticemd.errors import InputError
 from latticemd.plugins import plugin_names
 
@@ -25,6 +26,15 @@ def json_schema() -> dict[str, Any]:
         "replicas": (Annotated[int, REPLICAS] | Replicas, _about("replicas", 1)),
     }
     complete = create_model("latticemd input", __base__=RunInput, __doc__="Input of a latticemd run.", **fields)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **complete.model_json_schema(by_alias=True)}
+
+
+def training_json_schema() -> dict[str, Any]:
+    """The JSON schema of the input of a training with all installed networks."""
+    about = Field(..., description=TrainInput.model_fields["network"].description)
+    fields: dict[str, Any] = {"network": (_any_of(_loadable("network") or [NetworkInput]), about)}
+    doc = "Input of a training of latticemd."
+    complete = create_model("latticemd training", __base__=TrainInput, __doc__=doc, **fields)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **complete.model_json_schema(by_alias=True)}
 
 

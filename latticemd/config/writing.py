@@ -16,6 +16,13 @@ def to_yaml(run: Section) -> str:
     return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
 
 
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """The values of nested blocks by their dotted keys."""
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in flat(item, f"{prefix}{key}.").items()}
+    return {prefix[:-1]: value}
+
+
 class _Dumper(yaml.SafeDumper):
     """Quotes text that the reader of inputs would take for a number or a word with a meaning."""
 

@@ -83,17 +83,7 @@ class RunDirectory:
             file.unlink(missing_ok=True)
 
     def __enter__(self) -> RunDirectory:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(self.path / ".lock")
-        except (FileExistsError, NotADirectoryError) as error:
-            raise OutputError(
-                f"output {self.path} is or lies below a file; use --output for another directory"
-            ) from error
-        except OSError as error:
-            raise OutputError(
-                f"output directory {self.path} cannot be written: {error.strerror}; use --output for another directory"
-            ) from error
+        self._lock = locked_directory(self.path)
         try:
             self._admit()
         except BaseException:
@@ -106,8 +96,7 @@ class RunDirectory:
 
     def _unlock(self) -> None:
         if self._lock is not None:
-            (self.path / ".lock").unlink(missing_ok=True)
-            os.close(self._lock)
+            unlock_directory(self.path, self._lock)
             self._lock = None
 
     def _files(self) -> list[Path]:
@@ -150,6 +139,25 @@ class RunDirectory:
                 file.unlink(missing_ok=True)
             remove_files(self.segments, {".h5"})
             remove_files(self.figures, _FIGURES)
+
+
+def locked_directory(path: Path) -> int:
+    """Make a directory where there is none and lock it; the lock, for `unlock_directory`. Raises OutputError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        return _locked(path / ".lock")
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutputError(f"output {path} is or lies below a file; use --output for another directory") from error
+    except OSError as error:
+        raise OutputError(
+            f"output directory {path} cannot be written: {error.strerror}; use --output for another directory"
+        ) from error
+
+
+def unlock_directory(path: Path, lock: int) -> None:
+    """Let others use the directory."""
+    (path / ".lock").unlink(missing_ok=True)
+    os.close(lock)
 
 
 def remove_files(folder: Path, suffixes: set[str]) -> None:

@@ -5,8 +5,13 @@ from rich.text import Text
 
 
 class SpeedColumn(ProgressColumn):
-    """Steps per second over the bar's recent past."""
+    """Steps, or whatever else is counted, per second over the bar's recent past."""
+
+    def __init__(self, unit: str = "step") -> None:
+        super().__init__()
+        self.unit = unit
 
     def render(self, task: Task) -> Text:
         """The speed, or a dash before it is known."""
-        return Text(f"{task.speed:.3g} steps/s" if task.speed else "- steps/s", style="progress.data.speed")
+        speed = f"{task.speed:.3g}" if task.speed else "-"
+        return Text(f"{speed} {self.unit}s/s", style="progress.data.speed")

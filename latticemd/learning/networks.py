@@ -1,0 +1,124 @@
+"""What a network is to the rest of the engine, and how it is made and bound to lattices and models.
+
+Networks are frozen dataclasses whose `parameter` fields are the keys of `network:`; packages offer them under the entry-point
+group `latticemd.networks`. They learn the ELECTRONIC force only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from latticemd.errors import InputError
+from latticemd.lattice import Lattice
+from latticemd.models.model import Model
+from latticemd.plugins import load_plugin
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class Network(Protocol):
+    """The plan of a network."""
+
+    def build(self, model: Model) -> nn.Module:
+        """A module for the lattice of a model, its first weights drawn from torch's generator.
+
+        `forward(x)` takes x (B, N, D) to the electronic force (B, N, D) [energy/length], in the precision of its weights;
+        `on(lattice)` is the same module on more or fewer cells of the same kind, sharing its weights. Its buffers depend on
+        the kind of the lattice alone. A conservative module differentiates within `forward`, and keeps the graph of that
+        while it trains.
+        """
+        ...
+
+
+@runtime_checkable
+class Initialised(Protocol):
+    """A module with scales that follow from data."""
+
+    def initialise(self, x: Tensor, force: Tensor) -> None:
+        """Set them from states x (B, N, D) and their electronic forces; called once, before the first step of a training."""
+        ...
+
+
+def require_torch() -> None:
+    """Raise InputError where torch or safetensors is not installed."""
+    try:
+        import safetensors
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"networks need torch and safetensors ({error}): pip install 'latticemd[ml]'") from error
+    del safetensors
+
+
+def build_network(name: str, parameters: Mapping[str, Any], model: Model, seed: int = 0) -> nn.Module:
+    """The module of the plug-in `name` for a model, in float32, with the first weights that belong to the seed."""
+    require_torch()
+    import torch
+
+    torch.manual_seed(seed)
+    module: nn.Module = load_plugin("network", name)(**parameters).build(model)
+    return module
+
+
+class Bound:
+    """One set of weights on the lattices and models that it meets; modules are made when first asked for.
+
+    The same model on another lattice is the module's own `on(lattice)`. For a model with other parameters a module is built
+    anew and given the weights, so that a network which knows a coupling is asked with the right one.
+    """
+
+    def __init__(self, name: str, parameters: Mapping[str, Any], model: Model, module: nn.Module) -> None:
+        self.name = name
+        self.parameters = dict(parameters)
+        self.model = model
+        self.module = module
+        self._modules: dict[Model, nn.Module] = {model: module}
+
+    def to(self, model: Model) -> nn.Module:
+        """The module for a model."""
+        if model not in self._modules:
+            self._modules[model] = self._made(model)
+        return self._modules[model]
+
+    def train(self, mode: bool) -> None:
+        """Tell every module whether it is being trained."""
+        for module in self._modules.values():
+            module.train(mode)
+
+    def _made(self, model: Model) -> nn.Module:
+        base = self._with_parameters_of(model)
+        if base.lattice == model.lattice:
+            return self._modules[base]
+        bound: nn.Module = self._modules[base].on(model.lattice)  # type: ignore[operator]
+        bound.train(self.module.training)
+        return bound
+
+    def _with_parameters_of(self, model: Model) -> Model:
+        """The model on the first lattice, with a module that has the weights."""
+        base = on_lattice(model, self.model.lattice)
+        if base not in self._modules:
+            import torch
+
+            with torch.random.fork_rng(devices=[]):  # the weights are replaced: others shall not notice they were drawn
+                module = load_plugin("network", self.name)(**self.parameters).build(base)
+            weights = next(self.module.parameters(), None)
+            module.to(None if weights is None else weights.dtype)
+            share_weights(self.module, module)
+            module.train(self.module.training)
+            self._modules[base] = module
+        return base
+
+
+def on_lattice(model: Model, lattice: Lattice) -> Model:
+    """The model on another lattice."""
+    return model if model.lattice == lattice else dataclasses.replace(model, lattice=lattice)
+
+
+def share_weights(source: nn.Module, target: nn.Module) -> None:
+    """Let `target` use the very parameters and buffers of `source`, which has the same structure."""
+    mine, its = dict(source.named_modules()), dict(target.named_modules())
+    for name, module in its.items():
+        module._parameters.update(mine[name]._parameters)
+        module._buffers.update(mine[name]._buffers)

@@ -1,0 +1,250 @@
+"""A training in a directory: what `latticemd train` does, from the datasets to the file of the network."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from latticemd import __version__
+from latticemd.config import TrainInput
+from latticemd.config.writing import flat
+from latticemd.errors import InputError, LatticeMDError, StoppedEarly
+from latticemd.learning.checkpoint import read_training, write_training
+from latticemd.learning.data import Split, groups_of, load_split
+from latticemd.learning.dataset import Trajectory, digest_of
+from latticemd.learning.directory import TrainingDirectory
+from latticemd.learning.errors import ForceErrors, force_errors
+from latticemd.learning.figure import draw_learning_curve
+from latticemd.learning.modelfile import Card, parameter_ranges, save_network, symmetry_of
+from latticemd.learning.networks import Bound, build_network, require_torch
+from latticemd.learning.progress import Progress
+from latticemd.learning.trainer import Trainer
+from latticemd.output.summary import write_summary, write_text_atomically
+from latticemd.runner import log_file, noted_signals
+
+log = logging.getLogger("latticemd.learning")
+
+# Keys that may differ between a training and its continuation, and those that may where the learning rate knows no end
+_MAY_CHANGE = ("title", "time_limit", "threads", "output.directory", "output.figures")
+_WITHOUT_END = ("steps", "epochs", "early_stop")
+
+
+def train(
+    train_input: TrainInput, *, resume: bool = False, overwrite: bool = False, console: Any = None
+) -> dict[str, Any]:
+    """Train a network in its output directory and return the summary that is also written there.
+
+    SIGTERM and SIGINT end the training with a checkpoint: StoppedEarly. Raises Diverged when the loss leaves the finite
+    numbers, InputError for data that do not fit together, OutputError when the directory cannot be used.
+    """
+    require_torch()
+    import torch
+
+    torch.set_num_threads(train_input.threads)
+    assert train_input.output.directory is not None, "an input from load_training has its directory resolved"
+    split = load_split(train_input.data)
+    directory = TrainingDirectory(train_input.output.directory, overwrite=overwrite, resume=resume)
+    with directory, ExitStack() as stack:
+        stack.enter_context(log_file(directory.log))
+        session = _Session(train_input, split, directory, console)
+        if resume:
+            session.restore()
+            if directory.summary.exists() and session.ended() is not None:
+                return dict(json.loads(directory.summary.read_text()))
+        else:
+            session.begin()
+        stack.callback(session.progress.close)
+        interrupted = stack.enter_context(noted_signals())
+        ended = session.go_on(lambda: bool(interrupted))
+        if ended is None:
+            cause = f"stopped by {interrupted[0]} at step {session.trainer.record.step}"
+            raise StoppedEarly(f"{cause}; checkpoint written: continue with --resume")
+        return session.finish(ended)
+
+
+class _Session:
+    """A trainer with its directory: checkpoints, history and the file of the network are kept up to date."""
+
+    def __init__(self, train_input: TrainInput, split: Split, directory: TrainingDirectory, console: Any) -> None:
+        self.input, self.split, self.directory = train_input, split, directory
+        name, parameters = train_input.network.name, train_input.network.parameters
+        model = split.train[0].model
+        module = build_network(name, parameters, model, train_input.seed)
+        self.bound = Bound(name, parameters, model, module)
+        self.trainer = Trainer(train_input, split, self.bound)
+        self.progress = Progress("step", self.trainer.total_steps, console)
+        self.data = {name: _about(trajectories) for name, trajectories in split.sets.items()}
+
+    def begin(self) -> None:
+        """Write the input, and let the network look at its data."""
+        write_text_atomically(self.directory.input, self.input.to_yaml())
+        self.trainer.initialise()
+        trained = sum(p.numel() for p in self.bound.module.parameters())
+        log.info("latticemd %s: training %s, %d parameters, on %d states of %d trajectories in %s", __version__,
+                 self.input.network.name, trained, self.data["train"]["states"], len(self.split.train),
+                 self.directory.path)  # fmt: skip
+
+    def restore(self) -> None:
+        """Take up the checkpoint."""
+        tensors, record, about = read_training(self.directory.checkpoint)
+        self._require_same(about)
+        self.trainer.restore(tensors, record)
+        log.info("resuming %s at step %d", self.directory.path, record.step)
+
+    def ended(self) -> str | None:
+        """Why the training is over; None while it is not."""
+        record, total = self.trainer.record, self.trainer.total_steps
+        if total is not None and record.step >= total:
+            return "finished"
+        if self.input.early_stop is not None and record.since_best >= self.input.early_stop:
+            return "no improvement any more"
+        if self.input.time_limit is not None and record.seconds >= self.input.time_limit:
+            return "time limit"
+        return None
+
+    def go_on(self, interrupted: Callable[[], bool]) -> str | None:
+        """Train until the end and say which it was, or until `interrupted` and return None; either way a checkpoint is left."""
+        self.directory.summary.unlink(missing_ok=True)
+        trainer, record = self.trainer, self.trainer.record
+        clock = time.perf_counter() - record.seconds
+        while (ended := self.ended()) is None and not interrupted():
+            trainer.advance()
+            record.seconds = time.perf_counter() - clock
+            if record.step % trainer.validate_every == 0 or record.step == trainer.total_steps:
+                self._validate()
+            self.progress(record.step, self._words())
+        if ended is not None and (not record.history or record.history[-1]["step"] != record.step):
+            self._validate()
+        self._save()
+        return ended
+
+    def finish(self, ended: str) -> dict[str, Any]:
+        """Measure the best weights on every set, and write the network, the curve and the summary."""
+        record = self.trainer.record
+        self.bound.module.load_state_dict(self.trainer.best)
+        errors = {name: self._errors(part).summary() for name, part in self.split.sets.items()}
+        save_network(self.directory.model, self._card(errors), self.trainer.best)
+        if self.input.output.figures:
+            self._draw()
+        summary = {
+            "title": self.input.title,
+            "ended": ended,
+            "steps": record.step,
+            "best_step": record.best_step,
+            "seconds": record.seconds,
+            "parameters": self._parameters(),
+            "errors": errors,
+            "model": str(self.directory.model),
+            "version": __version__,
+        }
+        write_summary(self.directory.summary, summary)
+        return summary
+
+    def _validate(self) -> None:
+        record = self.trainer.record
+        self.trainer.validate()
+        if record.best_step == record.step:
+            save_network(self.directory.model, self._card({}), self.trainer.best)
+        write_text_atomically(self.directory.history, _table(record.history))
+        self._save()
+
+    def _save(self) -> None:
+        write_training(self.directory.checkpoint, self.trainer, {"input": self.input.to_yaml(), "data": self.data})
+
+    def _words(self) -> str:
+        history = self.trainer.record.history
+        if not history:
+            return "not validated yet"
+        row = history[-1]
+        return f"train {np.sqrt(row['train_loss']):.3g}  validation {np.sqrt(row['validation_loss']):.3g}"
+
+    def _errors(self, trajectories: list[Trajectory]) -> ForceErrors:
+        import torch
+
+        dtype = getattr(torch, self.input.precision)
+        return force_errors(self.bound, groups_of(trajectories, dtype, [1.0] * len(trajectories)), self.input.batch)
+
+    def _parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.bound.module.parameters())
+
+    def _card(self, errors: dict[str, Any]) -> Card:
+        train = self.split.train
+        network, first = self.input.network, train[0]
+        training = {
+            "input": self.input.model_copy(update={"output": None}).to_yaml(),
+            "steps": self.trainer.record.best_step,
+        }
+        return Card(
+            network={"name": network.name, "parameters": network.parameters},
+            model=first.record,
+            components=first.x.shape[2],
+            dtype=self.input.precision,
+            parameters=self._parameters(),
+            symmetry=symmetry_of(first.model),
+            ranges=_ranges(train),
+            data=self.data,
+            errors=errors,
+            training=training,
+        )
+
+    def _draw(self) -> None:
+        """Draw the learning curve; a network that took hours is not lost to a drawing problem."""
+        record, title = self.trainer.record, self.input.title or self.input.network.name
+        try:
+            draw_learning_curve(self.directory.curve, title, record.history, record.best_step)
+        except (LatticeMDError, OSError, ValueError, ImportError) as error:
+            log.warning("the learning curve could not be drawn: %s", error)
+
+    def _require_same(self, about: dict[str, Any]) -> None:
+        """Raise InputError if input or data are not those of the checkpoint."""
+        import yaml
+
+        free = _MAY_CHANGE + (_WITHOUT_END if self.input.optimiser.schedule == "constant" else ())
+        earlier, now = (flat(yaml.safe_load(text)) for text in (about["input"], self.input.to_yaml()))
+        for key in sorted(earlier.keys() | now.keys()):
+            if key not in free and earlier.get(key) != now.get(key):
+                raise InputError(
+                    f"{key} is {now.get(key)!r}, but the training in {self.directory.path} was made with "
+                    f"{earlier.get(key)!r}; a resumed training is the same training (only {', '.join(free)} may change): use "
+                    "--output for a new one"
+                )
+        for name, data in self.data.items():
+            if about["data"].get(name) != data:
+                raise InputError(
+                    f"data: the set {name} is not the one that the training in {self.directory.path} began with"
+                )
+
+
+def _about(trajectories: list[Trajectory]) -> dict[str, Any]:
+    states = sum(trajectory.frames for trajectory in trajectories)
+    return {"trajectories": len(trajectories), "states": states, "sha256": digest_of(trajectories)}
+
+
+def _ranges(trajectories: list[Trajectory]) -> dict[str, Any]:
+    rms = [np.sqrt(np.mean(t.x**2, axis=(1, 2))) for t in trajectories]
+    temperatures = [float(t.attributes["temperature"]) for t in trajectories if "temperature" in t.attributes]
+    return {
+        "x": {
+            "min": min(float(t.x.min()) for t in trajectories),
+            "max": max(float(t.x.max()) for t in trajectories),
+            "rms": [min(float(r.min()) for r in rms), max(float(r.max()) for r in rms)],
+        },
+        "temperature": [min(temperatures), max(temperatures)] if temperatures else None,
+        "model": parameter_ranges([t.model for t in trajectories]),
+    }
+
+
+def _table(history: list[dict[str, float | int]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()

@@ -1,0 +1,52 @@
+"""A small network for tests of what surrounds networks: not equivariant, and quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from latticemd.parameters import parameter
+from latticemd.plugins import register
+
+
+class SmallStack(nn.Module):
+    """Two periodic convolutions of 3 x 3 on x/scale."""
+
+    def __init__(self, lattice, width, components):
+        super().__init__()
+        self.lattice = lattice
+        self.first = nn.Conv2d(components, width, 3, padding=1, padding_mode="circular")
+        self.second = nn.Conv2d(width, components, 3, padding=1, padding_mode="circular")
+        self.register_buffer("scale", torch.ones(2))
+
+    def initialise(self, x, force):
+        self.scale.copy_(torch.stack([x.std(), force.std()]))
+
+    def on(self, lattice):
+        other = SmallStack.__new__(SmallStack)
+        other.__dict__.update(self.__dict__)
+        other.lattice = lattice
+        return other
+
+    def forward(self, x):
+        batch, _, components = x.shape
+        image = (x / self.scale[0]).reshape(batch, *self.lattice.shape, components).permute(0, 3, 1, 2)
+        force = self.second(functional.silu(self.first(image)))
+        return self.scale[1] * force.permute(0, 2, 3, 1).reshape(x.shape)
+
+
+@dataclass(frozen=True)
+class SmallNetwork:
+    """A stack of two convolutions."""
+
+    width: int = parameter(6, doc="channels between the convolutions", ge=1)
+
+    def build(self, model):
+        return SmallStack(model.lattice, self.width, model.components)
+
+
+def register_small_network():
+    register("network", "small", SmallNetwork)
