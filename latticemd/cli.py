@@ -254,6 +254,35 @@ def train(
 
 
 @app.command()
+def evaluate(
+    model_file: Annotated[Path, typer.Argument(metavar="MODEL", help="File of a network.", show_default=False)],
+    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Datasets.", show_default=False)],
+    against: Annotated[
+        str, typer.Option(metavar="NAMES", help="Force fields to compare with, such as poles,window,cavity.")
+    ] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Directory for evaluation.json and evaluation.png.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the evaluation as JSON.")] = False,
+) -> None:
+    """Measure a network on datasets: errors and where they are, symmetries, being a gradient, speed beside other ways."""
+    from rich.console import Console
+
+    from latticemd.learning.report import evaluate as evaluate_on
+    from latticemd.runner import plain_logging
+    from latticemd.terminal import print_evaluation, print_json
+
+    plain_logging()
+    names = [name.strip() for name in against.split(",") if name.strip()]
+    with Console(stderr=True).status("measuring"):
+        report = evaluate_on(model_file, data, names, output)
+    if as_json:
+        print_json(report)
+    else:
+        print_evaluation(report)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of the input, for editors and other programs."""
     import json

@@ -22,6 +22,8 @@ from latticemd.plugins import KINDS, plugin_names
 
 if TYPE_CHECKING:
     from latticemd.bench import Row
+    from latticemd.learning.evaluation import SetErrors
+    from latticemd.learning.report import Report
     from latticemd.timestep import Advice
     from latticemd.verify import Check
 
@@ -123,6 +125,53 @@ def print_training(summary: dict[str, Any]) -> None:
     typer.echo(f"wrote {summary['model']}: {summary['parameters']} parameters; {summary['seconds']:.0f} s")
 
 
+def print_evaluation(report: Report) -> None:
+    """The tables of `latticemd evaluate`."""
+    console = Console()
+    table = Table(
+        "set", "states", "rms error", "mse", "relative", "largest", title=str(report.model), title_justify="left"
+    )
+    for one in report.sets:
+        numbers = [one.rmse, one.mse, one.relative, one.largest]
+        table.add_row(escape(one.name), str(one.states), *(f"{number:.3e}" for number in numbers))
+    console.print(table)
+    for one in report.sets:
+        parts = Table("by", "", "states or sites", "rms error", "relative", title=one.name, title_justify="left")
+        parts.columns[0].no_wrap = parts.columns[1].no_wrap = True
+        for key, rows in one.parts.items():
+            for i, part in enumerate(rows):
+                first = "" if i else escape(key)
+                parts.add_row(first, part.title, str(part.count), f"{part.rmse:.2e}", f"{part.relative:.2e}")
+            parts.add_section()
+        console.print(parts)
+        _print_worst(console, one)
+        for warning in one.warnings:
+            typer.echo(f"{one.name}: {warning}")
+    kept = Table("kept by the force", "", title_justify="left")
+    for precision, error in report.invariants.symmetry.items():
+        kept.add_row(
+            f"largest symmetry error, {precision}", f"{error:.2e} over {report.invariants.operations} operations"
+        )
+    kept.add_row("antisymmetric share of the Jacobian", f"{report.invariants.antisymmetric:.2e}")
+    console.print(kept)
+    if len(report.contestants) > 1:
+        race = Table("force", "rms error", "relative", "sites/s", "note")
+        for way in report.contestants:
+            shown = [f"{n:.3g}" if math.isfinite(n) else "" for n in (way.rmse, way.relative, way.sites_per_second)]
+            race.add_row(escape(way.title), *shown, escape(way.note))
+        console.print(race)
+
+
+def _print_worst(console: Console, errors: SetErrors) -> None:
+    table = Table(
+        "step", "site", "exact", "predicted", "x", "x of neighbours", title="largest errors", title_justify="left"
+    )
+    for site in errors.worst[:5]:
+        vectors = [site.exact, site.predicted, site.x, [n for around in site.neighbours for n in around]]
+        table.add_row(str(site.step), str(site.site), *(" ".join(f"{n:.3g}" for n in vector) for vector in vectors))
+    console.print(table)
+
+
 def _print_results(summary: dict[str, Any], directory: Path, names: Sequence[str], cost: str, digits: int) -> None:
     table = Table(title=summary.get("title") or str(directory), show_header=False, title_justify="left")
     for name in names:
@@ -140,4 +189,6 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""A small network for tests of what surrounds networks: not equivariant, and quick."""
+"""Small networks for tests of what surrounds networks."""
 
 from __future__ import annotations
 
@@ -48,5 +48,41 @@ class SmallNetwork:
         return SmallStack(model.lattice, self.width, model.components)
 
 
-def register_small_network():
+class LinearForce(nn.Module):
+    """a sum over neighbours - b x + c (x ahead - x behind) along the last direction of a square lattice."""
+
+    def __init__(self, lattice, a, b, c):
+        super().__init__()
+        self.lattice = lattice
+        self.coefficients = nn.Parameter(torch.tensor([a, -b, c]))
+
+    def on(self, lattice):
+        other = LinearForce.__new__(LinearForce)
+        other.__dict__.update(self.__dict__)
+        other.lattice = lattice
+        return other
+
+    def forward(self, x):
+        image = x.reshape(len(x), *self.lattice.shape)
+        ahead, behind = (torch.roll(image, shift, 2) for shift in (-1, 1))
+        around = ahead + behind + torch.roll(image, 1, 1) + torch.roll(image, -1, 1)
+        a, b, c = self.coefficients
+        return (a * around + b * image + c * (ahead - behind)).reshape(x.shape)
+
+
+@dataclass(frozen=True)
+class LinearNetwork:
+    """A force that is linear in the neighbours; c breaks its symmetry and makes it no gradient."""
+
+    a: float = parameter(1.0, doc="weight of each neighbour")
+    b: float = parameter(0.5, doc="spring of the site itself")
+    c: float = parameter(0.0, doc="difference of the neighbours along the last direction")
+
+    def build(self, model):
+        return LinearForce(model.lattice, self.a, self.b, self.c)
+
+
+def register_networks():
+    """`small` and `linear`."""
     register("network", "small", SmallNetwork)
+    register("network", "linear", LinearNetwork)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import random_positions
-from networks import register_small_network
+from networks import register_networks
 from safetensors.torch import save_file
 
 from latticemd import Holstein, Lattice
@@ -39,7 +39,7 @@ RANGES = {
 
 @pytest.fixture
 def saved(tmp_path, small):
-    register_small_network()
+    register_networks()
     module = build_network("small", {"width": 5}, small, seed=3).double()
     card = Card(
         network={"name": "small", "parameters": {"width": 5}},

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import random_positions
-from networks import register_small_network
+from networks import register_networks
 
 from latticemd import Holstein, Lattice
 from latticemd.config import load_training
@@ -59,7 +59,7 @@ def springs(seed, shape=(6, 4), frames=5, scale=1.0, coupling=1.5):
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
-    register_small_network()
+    register_networks()
     monkeypatch.chdir(tmp_path)
     write_dataset(tmp_path / "train.h5", [springs(seed) for seed in range(4)], {})
     write_dataset(tmp_path / "validation.h5", [springs(10)], {})

@@ -33,7 +33,9 @@ def accepted(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     if kinds:
         blocks = [resolve(kind, definitions) for kind in kinds]
         mappings = [block for block in blocks if block.get("type") == "object" and "properties" in block]
-        words = [accepted(block, definitions) for block in blocks if block not in mappings and block.get("type") != "null"]
+        words = [
+            accepted(block, definitions) for block in blocks if block not in mappings and block.get("type") != "null"
+        ]
         for block in mappings:
             keys = ", ".join(f"`{key}`" for key in block["properties"])
             words.append("ramp" if "kind" in block["properties"] else f"mapping with {keys}")

@@ -145,7 +145,7 @@ def require_kind(card: Card, model: Model, path: Path) -> None:
 def warnings_outside(card: Card, model: Model, x: Array | None = None) -> list[str]:
     """Sentences with numbers about what lies outside the ranges that a network has seen; empty if all is inside.
 
-    Of the model, what its electrons depend on; of positions x (R, N, D), where given, their extremes and their rms.
+    Of the model, what its electrons depend on; of positions x (R, N, D), where given, their extremes and the rms of each replica.
     """
     sentences = []
     trained = model_of(card.model)
@@ -164,9 +164,10 @@ def warnings_outside(card: Card, model: Model, x: Array | None = None) -> list[s
         sentences.append(
             f"x reaches from {x.min():.4g} to {x.max():.4g}, and the network has seen {low:.4g} to {high:.4g}"
         )
-    mine = float(np.sqrt(np.mean(np.square(x))))
-    if mine > rms[1] or mine < rms[0]:
-        sentences.append(f"the rms of x is {mine:.4g}, and states of the training had {rms[0]:.4g} to {rms[1]:.4g}")
+    mine = np.sqrt(np.mean(np.square(x), axis=(1, 2)))
+    if mine.max() > rms[1] or mine.min() < rms[0]:
+        there = f"{mine.min():.4g}" if len(mine) == 1 else f"{mine.min():.4g} to {mine.max():.4g}"
+        sentences.append(f"the rms of x is {there}, and states of the training had {rms[0]:.4g} to {rms[1]:.4g}")
     return sentences
 
 
