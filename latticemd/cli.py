@@ -194,6 +194,7 @@ def label(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File instead of label.output, .h5.")] = None,
     settings: Settings = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the dataset.")] = False,
+    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that share the trajectories.")] = 1,
 ) -> None:
     """Run the trajectories under `label` and write their states with electronic forces as a dataset; goes on where it was."""
     import json
@@ -201,8 +202,9 @@ def label(
     from rich.console import Console
 
     from latticemd.learning.labelling import label as label_trajectories
-    from latticemd.learning.labelling import plan_labels
+    from latticemd.learning.labelling import plan_labels, require_free
     from latticemd.learning.progress import Progress
+    from latticemd.learning.workers import label_in_processes
     from latticemd.runner import noted_signals, plain_logging
     from latticemd.terminal import print_dataset
 
@@ -210,12 +212,19 @@ def label(
     if output is not None:
         changes.append(f"label.output={json.dumps(str(output))}")
     plan = plan_labels(input_file, changes)
+    require_free(plan, overwrite)
     plain_logging()
     console = Console(stderr=True)
     progress = Progress("step", plan.cost, console if console.is_terminal else None)
     with noted_signals() as interrupted:
+
+        def stop() -> bool:
+            return bool(interrupted)
+
         try:
-            path = label_trajectories(plan, overwrite=overwrite, stop=lambda: bool(interrupted), watch=progress)
+            if workers > 1:
+                label_in_processes(input_file, changes, plan, workers, stop, progress)
+            path = label_trajectories(plan, overwrite=overwrite, stop=stop, watch=progress)
         finally:
             progress.close()
     print_dataset(path)

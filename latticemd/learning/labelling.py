@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class Job:
         """Force evaluations."""
         return self.steps[-1] + 1
 
-    @property
+    @cached_property
     def key(self) -> str:
         """sha256 of all that the labels depend on."""
         assert self.run.label is not None
@@ -129,19 +130,37 @@ def label(
     Raises StoppedEarly when `stop()` is true between two steps; what is finished then counts in the next call. Raises
     OutputError where there is a dataset already, unless it may be replaced.
     """
-    if plan.output.exists() and not overwrite:
-        raise OutputError(f"{plan.output} exists; use --overwrite to replace it, or --output for another file")
-    parts = plan.output.with_name(plan.output.name + ".parts")
-    files = [parts / f"{number:05d}-{job.key[:16]}.h5" for number, job in enumerate(plan.jobs)]
+    require_free(plan, overwrite)
     done = 0
-    for job, file in zip(plan.jobs, files, strict=True):
-        if not file.exists():
-            write_dataset(file, [_labelled(job, stop, _counting_from(done, watch))], {})
+    for number, job in enumerate(plan.jobs):
+        finish_part(plan, number, stop, _counting_from(done, watch))
         done += job.cost
         watch(done)
+    files = part_files(plan)
     write_dataset(plan.output, _in_order(files), _provenance(plan))
-    shutil.rmtree(parts)
+    shutil.rmtree(files[0].parent)
     return plan.output
+
+
+def require_free(plan: Plan, overwrite: bool) -> None:
+    """Raise OutputError where there is a dataset already, unless it may be replaced."""
+    if plan.output.exists() and not overwrite:
+        raise OutputError(f"{plan.output} exists; use --overwrite to replace it, or --output for another file")
+
+
+def part_files(plan: Plan) -> list[Path]:
+    """Where finished trajectories wait for the others."""
+    folder = plan.output.with_name(plan.output.name + ".parts")
+    return [folder / f"{number:05d}-{job.key[:16]}.h5" for number, job in enumerate(plan.jobs)]
+
+
+def finish_part(
+    plan: Plan, number: int, stop: Callable[[], bool] = lambda: False, watch: Watch = lambda done: None
+) -> None:
+    """Label one trajectory and leave it in its file, unless it is there."""
+    file = part_files(plan)[number]
+    if not file.exists():
+        write_dataset(file, [_labelled(plan.jobs[number], stop, watch)], {})
 
 
 def _counting_from(done: int, watch: Watch) -> Watch:
