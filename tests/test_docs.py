@@ -37,8 +37,9 @@ def test_python_blocks_run(page, tmp_path, monkeypatch, capsys):
     assert code
     if any("runs/holstein_quench" in block for _, block in code):
         finished_quench(tmp_path / "runs/holstein_quench")
-    if any("MDAnalysis" in block for _, block in code):
-        pytest.importorskip("MDAnalysis")
+    for extra in ("MDAnalysis", "torch"):
+        if any(f"import {extra}" in block for _, block in code):
+            pytest.importorskip(extra)
     module = types.ModuleType(f"docs_{page.stem}")
     monkeypatch.setitem(sys.modules, module.__name__, module)  # dataclasses look up the module they are defined in
     for line, block in code:

@@ -13,6 +13,8 @@ from latticemd.learning.dataset import read_dataset, read_provenance
 from latticemd.learning.labelling import label, plan_labels
 from latticemd.learning.records import electronic_differences, model_of, record_of
 from latticemd.models.holstein import Holstein
+from latticemd.models.model import Motion
+from latticemd.plugins import load_plugin, plugin_names
 from latticemd.runner import run
 
 INPUT = """\
@@ -129,6 +131,26 @@ def test_a_list_of_products_joins_them(input_file):
     )
     assert [job.settings for job in plan.jobs[:3]] == [{"seed": 1}, {"seed": 2}, {"seed": 3, "model.coupling": 2.0}]
     assert [job.kind for job in plan.jobs] == ["dynamics"] * 3 + ["random"] * 2
+
+
+@pytest.mark.parametrize("name", plugin_names("model"))
+def test_every_model_can_be_labelled(input_file, name):
+    model = load_plugin("model", name)
+    integrators = {Motion.SPIN: "llg", Motion.OCCUPATION: "kinetic_monte_carlo"}
+    settings = [
+        f"model={{name: {name}}}",
+        f"forcefield.name={'mean_field' if model.interacting else 'ed'}",
+        f"dynamics.integrator={integrators.get(model.motion, 'overdamped')}",
+        "lattice.shape=[4, 4]",
+        "label.vary={seed: [1]}",
+        "label.at=[0, 8]",
+    ]
+    moving, *random = labelled(input_file, *settings)
+    assert len(random) == 2
+    assert moving.x.shape == moving.force.shape == (2, 16, moving.model.components)
+    assert np.isfinite(moving.force).all()
+    assert np.abs(moving.force).max() > 0.01
+    assert (moving.x[0] != moving.x[1]).any()
 
 
 def test_provenance_says_how_it_was_made(input_file):

@@ -40,7 +40,7 @@ RANGES = {
 @pytest.fixture
 def saved(tmp_path, small):
     register_networks()
-    module = build_network("small", {"width": 5}, small, seed=3).double()
+    module = build_network("small", {"width": 5}, small, seed=3)
     card = Card(
         network={"name": "small", "parameters": {"width": 5}},
         model=record_of("holstein", small),
@@ -166,6 +166,17 @@ def test_weights_are_shared_between_lattices_and_models(saved, small):
     found = bound.to(Holstein(Lattice("square", (12, 8))))(torch.from_numpy(tiled))
     one = module(torch.from_numpy(x))
     np.testing.assert_allclose(found.detach().reshape(12, 8)[:6, :4].ravel(), one.detach().ravel(), rtol=1e-12)
+
+
+def test_constants_have_all_digits_in_either_precision(saved, small):
+    _, double = load_network(saved[0])
+    _, single = load_network(saved[0], "float32")
+    x = torch.from_numpy(random_positions(small))
+    assert next(single.parameters()).dtype == torch.float32
+    error = (single(x.float()).double() - double(x)).abs().max() / double(x).abs().max()
+    assert 1e-9 < error < 1e-6
+    assert build_network("linear", {}, small).coefficients.dtype == torch.float64
+    assert torch.get_default_dtype() == torch.float32
 
 
 def test_the_card_is_json(saved):

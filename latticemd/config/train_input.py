@@ -52,6 +52,9 @@ class DataInput(Section):
     validation: Annotated[ValidationShare | Files, HeldOut("a path, a list of paths or {fraction: 0.1}")] = Field(
         ValidationShare(fraction=0.1), description="what tells when to stop, and which weights are the best"
     )
+    states: Annotated[int, Integer(Bounds(ge=1, le=2**31 - 1))] | None = Field(
+        None, description="learn from so many states only, drawn from all training trajectories; more hold fewer"
+    )
     test: dict[str, Files] = Field({}, description="by name: sets that are only looked at in the end")
 
     @model_validator(mode="after")

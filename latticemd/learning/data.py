@@ -42,6 +42,8 @@ def load_split(data: DataInput) -> Split:
         train, validation = _shared_out(train, data.validation)
     else:
         validation = _read(data.validation)
+    if data.states is not None:
+        train = _drawn(train, data.states)
     split = Split(train, validation, {name: _read(files) for name, files in data.test.items()})
     for name, trajectories in split.sets.items():
         _require_one_kind(split.train[0], trajectories)
@@ -65,6 +67,16 @@ def _shared_out(trajectories: list[Trajectory], share: ValidationShare) -> tuple
     chosen = set(np.random.default_rng(share.seed).permutation(len(trajectories))[:count].tolist())
     kept = [trajectory for i, trajectory in enumerate(trajectories) if i not in chosen]
     return kept, [trajectory for i, trajectory in enumerate(trajectories) if i in chosen]
+
+
+def _drawn(trajectories: list[Trajectory], states: int) -> list[Trajectory]:
+    """So many states of all of them, in their order: the first of one fixed permutation, so that more states hold fewer."""
+    owner = np.repeat(np.arange(len(trajectories)), [t.frames for t in trajectories])
+    frame = np.concatenate([np.arange(t.frames) for t in trajectories])
+    if states > len(owner):
+        raise InputError(f"data.states: {states} of the {len(owner)} states that there are")
+    chosen = np.sort(np.random.default_rng(0).permutation(len(owner))[:states])
+    return [trajectories[i].frames_at(frame[chosen[owner[chosen] == i]]) for i in np.unique(owner[chosen])]
 
 
 def _require_one_kind(first: Trajectory, trajectories: Sequence[Trajectory]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,10 @@ class Trajectory:
     def frames(self) -> int:
         """S."""
         return len(self.x)
+
+    def frames_at(self, indices: Array) -> Trajectory:
+        """Some of the frames."""
+        return replace(self, **{name: getattr(self, name)[indices] for name in ARRAYS})
 
     @cached_property
     def model(self) -> Model:

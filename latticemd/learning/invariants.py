@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from latticemd.forcefield import Array
 from latticemd.learning.evaluation import Evaluator
+from latticemd.learning.modelfile import load_network
 from latticemd.learning.networks import Bound
 from latticemd.measurements.forces import (
     Landscape,
@@ -50,15 +50,12 @@ def invariants_of(evaluator: Evaluator, model: Model, x: Array) -> Invariants:
 
     Cost: some 15 calls for each precision, and two gradients for each of the PROBES.
     """
-    import torch
-
-    bound = evaluator.bound
     network = evaluator.card.network
     internal = model.internal_symmetries()
     found: dict[str, tuple[float, str]] = {}
     for precision in ("float32", "float64"):
-        module = copy.deepcopy(evaluator.module).to(getattr(torch, precision)).eval()
-        its = Bound(network["name"], network["parameters"], bound.model, module).to(model)
+        _, module = load_network(evaluator.path, precision)
+        its = Bound(network["name"], network["parameters"], evaluator.bound.model, module).to(model)
         landscape = landscape_of(its)
         errors = [symmetry_error(landscape, model, symmetry_generators(model), x)]
         errors.append(internal_symmetry_error(landscape, model, x))

@@ -182,7 +182,8 @@ def _labelled(job: Job, stop: Callable[[], bool], watch: Callable[[int], None]) 
     if job.kind == "random":
         system.update_forces(state, 0)
         frames.add(state, system)
-    else:
+        return frames.trajectory(job, model)
+    with np.errstate(all="ignore"):  # what is not finite ends the trajectory with one message
         simulation = Simulation(system, build_integrator(run), state)
         for step in job.steps:
             while simulation.state.step < step:

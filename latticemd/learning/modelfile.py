@@ -108,10 +108,11 @@ def read_card(path: Path) -> Card:
         raise InputError(f"{path}: its card cannot be read: {error}") from error
 
 
-def load_network(path: Path) -> tuple[Card, nn.Module]:
+def load_network(path: Path, precision: str | None = None) -> tuple[Card, nn.Module]:
     """The card and the module with its trained weights, on the lattice it was trained on, ready to evaluate.
 
-    Raises InputError where the file is no network, or its weights are not those of the network on its card.
+    It computes in `precision`, float32 or float64: that of its training unless given. Raises InputError where the file is no
+    network, or its weights are not those of the network on its card.
     """
     card = read_card(path)
     require_torch()
@@ -121,7 +122,7 @@ def load_network(path: Path) -> tuple[Card, nn.Module]:
 
     with torch.random.fork_rng(devices=[]):
         module = build_network(card.network["name"], card.network["parameters"], model_of(card.model))
-    module.to(getattr(torch, card.dtype))
+    module.to(getattr(torch, precision or card.dtype))
     try:
         module.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:

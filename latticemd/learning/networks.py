@@ -53,12 +53,20 @@ def require_torch() -> None:
 
 
 def build_network(name: str, parameters: Mapping[str, Any], model: Model, seed: int = 0) -> nn.Module:
-    """The module of the plug-in `name` for a model, in float32, with the first weights that belong to the seed."""
+    """The module of the plug-in `name` for a model, in float64, with the first weights that belong to the seed.
+
+    Whatever precision it is for: constants that it is made with then have all their digits in either.
+    """
     require_torch()
     import torch
 
     torch.manual_seed(seed)
-    module: nn.Module = load_plugin("network", name)(**parameters).build(model)
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        module: nn.Module = load_plugin("network", name)(**parameters).build(model)
+    finally:
+        torch.set_default_dtype(usual)
     return module
 
 
@@ -102,7 +110,7 @@ class Bound:
             import torch
 
             with torch.random.fork_rng(devices=[]):  # the weights are replaced: others shall not notice they were drawn
-                module = load_plugin("network", self.name)(**self.parameters).build(base)
+                module = build_network(self.name, self.parameters, base)
             weights = next(self.module.parameters(), None)
             module.to(None if weights is None else weights.dtype)
             share_weights(self.module, module)
@@ -117,8 +125,13 @@ def on_lattice(model: Model, lattice: Lattice) -> Model:
 
 
 def share_weights(source: nn.Module, target: nn.Module) -> None:
-    """Let `target` use the very parameters and buffers of `source`, which has the same structure."""
-    mine, its = dict(source.named_modules()), dict(target.named_modules())
-    for name, module in its.items():
-        module._parameters.update(mine[name]._parameters)
-        module._buffers.update(mine[name]._buffers)
+    """Let `target` use the very parameters and buffers of `source`, which has the same structure.
+
+    Buffers that are no part of the state dict stay as they were made for the model of `target`.
+    """
+    sources = dict(source.named_modules())
+    for name, module in target.named_modules():
+        its = sources[name]
+        module._parameters.update(its._parameters)
+        kept = {key: value for key, value in its._buffers.items() if key not in its._non_persistent_buffers_set}
+        module._buffers.update(kept)
