@@ -314,9 +314,9 @@ def test_augmentation_turns_positions_and_forces_by_symmetries(model):
     x = random_positions(model, 3, replicas=6)
     electronic = forces_and_energy(model, x)[0]
     group = Group(model, torch.from_numpy(x), torch.from_numpy(electronic), torch.ones(6))
-    turned, force = Augmentation([group], seed=1).turned(0, group.x, group.force, step=9)
-    assert (turned - group.x).abs().amax(dim=(1, 2)).count_nonzero() >= 3  # not all are the identity
-    np.testing.assert_allclose(forces_and_energy(model, turned.numpy())[0], force.numpy(), atol=1e-10)
+    turned = Augmentation([group], seed=1).turned(0, group, step=9)
+    assert (turned.x - group.x).abs().amax(dim=(1, 2)).count_nonzero() >= 3  # not all are the identity
+    np.testing.assert_allclose(forces_and_energy(model, turned.x.numpy())[0], turned.force.numpy(), atol=1e-10)
 
 
 # input

@@ -27,11 +27,16 @@ class Augmentation:
         self._seed = seed
         self._tables = [_Operations(group.model, group.x.dtype) for group in groups]
 
-    def turned(self, group: int, x: torch.Tensor, force: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Positions and forces (B, N, D), each state turned by an operation of its own."""
+    def turned(self, group: int, states: Group, step: int) -> Group:
+        """The states of a batch, each turned by an operation of its own."""
         table = self._tables[group]
-        drawn = np.random.default_rng([self._seed, step, _STREAM]).integers(table.count, size=len(x))
-        return table.applied(x, drawn, shifted=True), table.applied(force, drawn, shifted=False)
+        drawn = np.random.default_rng([self._seed, step, _STREAM]).integers(table.count, size=len(states))
+        x = table.applied(states.x, drawn, shifted=True)
+        forces = (
+            None if one is None else table.applied(one, drawn, shifted=False)
+            for one in (states.force, states.reference)
+        )
+        return Group(states.model, x, next(forces), states.weight, next(forces))
 
 
 class _Operations:

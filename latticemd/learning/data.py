@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from latticemd.config.train_input import DataInput, ValidationShare
 from latticemd.errors import InputError
 from latticemd.forcefield import Array
 from latticemd.learning.dataset import Trajectory, read_dataset
+from latticemd.learning.networks import Bound, Referenced
 from latticemd.models.model import Model
 
 if TYPE_CHECKING:
@@ -122,15 +124,24 @@ def _identity(trajectory: Trajectory) -> str:
 
 @dataclass(frozen=True)
 class Group:
-    """All states of one model, as tensors: x, force (M, N, D), and the weight of each state in the loss (M,)."""
+    """All states of one model, as tensors: x, force (M, N, D), and the weight of each state in the loss (M,).
+
+    `reference` is the part of the force that the network does not learn, where it has one and it is known, (M, N, D).
+    """
 
     model: Model
     x: torch.Tensor
     force: torch.Tensor
     weight: torch.Tensor
+    reference: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def taken(self, states: Any) -> Group:
+        """Some of the states."""
+        reference = None if self.reference is None else self.reference[states]
+        return Group(self.model, self.x[states], self.force[states], self.weight[states], reference)
 
 
 def groups_of(trajectories: Sequence[Trajectory], dtype: torch.dtype, weights: Sequence[float]) -> list[Group]:
@@ -146,6 +157,28 @@ def groups_of(trajectories: Sequence[Trajectory], dtype: torch.dtype, weights: S
         weight = np.concatenate([np.full(trajectories[i].frames, weights[i]) for i in indices])
         groups.append(Group(model, *(torch.as_tensor(values, dtype=dtype) for values in (x, force, weight))))
     return groups
+
+
+def referenced(groups: Sequence[Group], bound: Bound, batch: int) -> list[Group]:
+    """The groups with the references of a network that has them: what training would otherwise compute in every epoch."""
+    import torch
+
+    found = []
+    for group in groups:
+        module = bound.to(group.model)
+        if isinstance(module, Referenced):
+            with torch.no_grad():
+                parts = [module.reference(group.x[part]) for part in slices(len(group), batch)]
+            group = dataclasses.replace(group, reference=torch.cat(parts))
+        found.append(group)
+    return found
+
+
+def predicted(bound: Bound, group: Group) -> torch.Tensor:
+    """The network's force for the states of a group, (M, N, D)."""
+    module = bound.to(group.model)
+    force: torch.Tensor = module(group.x) if group.reference is None else module(group.x, group.reference)
+    return force
 
 
 def mean_square(trajectories: Sequence[Trajectory]) -> float:

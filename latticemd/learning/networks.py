@@ -42,6 +42,15 @@ class Initialised(Protocol):
         ...
 
 
+@runtime_checkable
+class Referenced(Protocol):
+    """A module whose force is a known part and a learned one: `forward(x, reference)` does not compute the known one again."""
+
+    def reference(self, x: Tensor) -> Tensor:
+        """The part of the electronic force (B, N, D) that no weight changes."""
+        ...
+
+
 def require_torch() -> None:
     """Raise InputError where torch or safetensors is not installed."""
     try:

@@ -29,6 +29,8 @@ from latticemd.learning.data import (
     groups_of,
     loss_weights,
     mean_square,
+    predicted,
+    referenced,
 )
 from latticemd.learning.errors import ForceErrors, force_errors
 from latticemd.learning.networks import Bound
@@ -65,7 +67,8 @@ class Trainer:
         bound.module.to(dtype)
         relative, scale = train_input.loss.relative, mean_square(split.train)
         self.groups, self.held_out = (
-            groups_of(part, dtype, loss_weights(part, relative, scale)) for part in (split.train, split.validation)
+            referenced(groups_of(part, dtype, loss_weights(part, relative, scale)), bound, train_input.batch)
+            for part in (split.train, split.validation)
         )
         self._sizes = [len(group) for group in self.groups]
         self.steps_per_epoch = batches_per_epoch(self._sizes, train_input.batch)
@@ -107,14 +110,13 @@ class Trainer:
 
         record, options = self.record, self.input.optimiser
         group, states = self._batch(record.step)
-        x, force = self.groups[group].x[states], self.groups[group].force[states]
+        batch = self.groups[group].taken(states)
         if self._augmentation is not None:
-            x, force = self._augmentation.turned(group, x, force, record.step)
+            batch = self._augmentation.turned(group, batch, record.step)
         for parameters in self.optimiser.param_groups:
             parameters["lr"] = self.learning_rate()
         self.bound.train(True)
-        found = self.bound.to(self.groups[group].model)(x)
-        loss = (self.groups[group].weight[states, None, None] * (found - force) ** 2).mean()
+        loss = (batch.weight[:, None, None] * (predicted(self.bound, batch) - batch.force) ** 2).mean()
         self.optimiser.zero_grad()
         loss.backward()
         value = float(loss.detach())
