@@ -1,0 +1,95 @@
+"""Equivariant convolutions: free coefficients of a basis of intertwiners, put together to an ordinary kernel."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from forcefields.equivariant.fields import Fields
+from forcefields.equivariant.intertwiners import intertwiners
+
+_CONVOLVE = (functional.conv1d, functional.conv2d, functional.conv3d)
+
+
+class Convolution(nn.Module):
+    """y(s) = sum_r W(r) x(s + r) + bias, with W(r) any kernel that commutes with the group.
+
+    W = sum_k c_k (kernel k), for each pair of representations; the c are what is learned and what a model file holds. A
+    bias is for even features that are permuted, one for each copy of a representation. Coefficients start as independent normals that give outputs the variance
+    gain^2 for independent inputs of unit variance.
+
+    Cost: that of a dense convolution of the same size and, once per call in training, of summing up the kernel.
+    """
+
+    def __init__(self, source: Fields, target: Fields, radius: float, *, bias: bool = False, gain: float = 1.0) -> None:
+        super().__init__()
+        group = source.group
+        self.source, self.target = source, target
+        self.coefficients = nn.ParameterList()
+        reach = 0
+        for i, (to, copies) in enumerate(target.parts):
+            for j, (of, multiplicity) in enumerate(source.parts):
+                found = intertwiners(group, of, to, radius).kernels
+                self.register_buffer(f"kernels_{i}_{j}", torch.tensor(found), persistent=False)
+                self.coefficients.append(nn.Parameter(torch.randn(len(found), copies, multiplicity)))
+                reach = max(reach, (found.shape[1] - 1) // 2 if len(found) else 0)
+        self.reach = reach
+        with torch.no_grad():
+            size = self.kernel().square().sum().item()
+            for one in self.coefficients:
+                one *= gain * math.sqrt(target.channels / max(size, 1e-30))
+        if bias and not target.permutes:
+            raise ValueError("only features that are permuted can have a bias")
+        self.bias = nn.Parameter(torch.zeros(sum(copies for _, copies in target.parts))) if bias else None
+
+    def kernel(self) -> Tensor:
+        """W as (C_out, C_in, 2 reach + 1, ...), what an ordinary convolution takes."""
+        rows = []
+        number = iter(self.coefficients)
+        for i, (to, copies) in enumerate(self.target.parts):
+            row = []
+            for j, (of, multiplicity) in enumerate(self.source.parts):
+                kernels, c = self.get_buffer(f"kernels_{i}_{j}"), next(number)
+                d = kernels.ndim - 5
+                total = torch.tensordot(c, kernels.to(c.dtype), dims=([0], [0]))  # (copies, mult, grid..., b, m, b, n)
+                order = (0, 2 + d, 3 + d, 1, 4 + d, 5 + d, *range(2, 2 + d))
+                basis = self.source.group.basis
+                row.append(
+                    total.permute(order).reshape(
+                        copies * basis * to.dimension, multiplicity * basis * of.dimension, *kernels.shape[1 : 1 + d]
+                    )
+                )
+            rows.append(torch.cat(row, dim=1))
+        return torch.cat(rows, dim=0)
+
+    def offset(self) -> Tensor | None:
+        """The bias of every channel, (C_out,)."""
+        if self.bias is None:
+            return None
+        parts, first, basis = [], 0, self.target.group.basis
+        for one, copies in self.target.parts:
+            # One number for all features of a copy: permutations leave equal numbers alone.
+            parts.append(self.bias[first : first + copies].repeat_interleave(basis * one.dimension))
+            first += copies
+        return torch.cat(parts)
+
+    def forward(self, x: Tensor, wrap: bool = True) -> Tensor:
+        """y on the same cells, with x continued periodically; without `wrap` by zeros, for a tile whose rim is thrown away."""
+        kernel = self.kernel()
+        if wrap and self.reach:
+            return _CONVOLVE[kernel.ndim - 3](wrapped(x, self.reach), kernel, self.offset())
+        return _CONVOLVE[kernel.ndim - 3](x, kernel, self.offset(), padding=self.reach)
+
+
+def wrapped(x: Tensor, reach: int) -> Tensor:
+    """x (B, C, cells...) continued periodically by `reach` cells on every side, however few cells there are."""
+    for axis in range(2, x.ndim):
+        n = x.shape[axis]
+        if reach <= n:
+            x = torch.cat((x.narrow(axis, n - reach, reach), x, x.narrow(axis, 0, reach)), dim=axis)
+        else:
+            x = x.index_select(axis, torch.arange(-reach, n + reach, device=x.device) % n)
+    return x

@@ -1,0 +1,1 @@
+"""Networks that learn the electronic force of a lattice model, and the force field that runs them."""

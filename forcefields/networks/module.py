@@ -1,0 +1,146 @@
+"""What all lattice networks share: from x to the electronic force, on any number of cells."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from forcefields.equivariant import Fields, LatticeGroup
+from forcefields.networks.features import Features
+from forcefields.networks.variables import Variables
+from latticemd.errors import InputError
+from latticemd.forcefield import Electrons
+from latticemd.lattice import Lattice
+from latticemd.models.model import Model
+
+BaseChoice = Literal["none", "atomic", "cavity"]
+MakeTrunk = Callable[[Fields, Fields | None, Fields, bool], nn.Module]
+
+
+class LatticeNetwork(nn.Module):
+    """F(x) = g [ base(x) + s trunk(features(x)) ], the electronic force, with g the coupling of the model.
+
+    Conservative networks have F = -d/dx sum_i phi_i instead, with phi_i = base energy + s trunk, a number per site.
+
+    A trunk is a module with a `reach` in cells; it is called with even and odd features and whether to continue them
+    periodically, and gives features like the force, or scalars.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        features: Callable[[LatticeGroup], Features],
+        trunk: MakeTrunk,
+        base: BaseChoice,
+        radius: int,
+        conservative: bool,
+    ) -> None:
+        super().__init__()
+        if model.filling is not None:
+            raise InputError("networks need a fixed mu: at fixed filling, mu depends on sites however far away")
+        group = LatticeGroup.of(model)
+        self.model, self.shape = model, model.lattice.shape
+        self.coupling = float(getattr(model, "coupling", 1.0))
+        self.variables = Variables.of(group)
+        self.conservative = conservative
+        self.base = base
+        self.base_radius = radius
+        self.features = features(group)
+        out = Fields.of(group, [("scalar", 1)]) if conservative else self.variables.fields
+        self.trunk = trunk(self.features.even, self.features.odd, out, self.variables.odd and not conservative)
+        self.register_buffer("size", torch.ones(()))
+        if base == "atomic" and (model.orbitals != 1 or model.needs_bonds or model.components != 1):
+            raise InputError(
+                f"base: atomic is for models of one orbital and one displacement, not {type(model).__name__}"
+            )
+        if base == "cavity" and conservative:
+            raise InputError("base: cavity has no energy that its force is the gradient of; use none or atomic")
+
+    @property
+    def halo(self) -> int:
+        """Cells around a site that its force depends on, the base aside."""
+        return int(self.features.reach + self.trunk.reach)  # type: ignore[operator]
+
+    def on(self, lattice: Lattice) -> LatticeNetwork:
+        """The same network, sharing all its tensors, on a lattice of the same kind with other extents."""
+        bound = copy.copy(self)
+        bound.shape = lattice.shape
+        return bound
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, force: Tensor) -> None:
+        """Scales of features and of the output from states x and forces (B, N, D) of the training data."""
+        u = self.variables.gathered(self._energies(x), self.shape)
+        self.features.initialise(u)
+        normalise = getattr(self.trunk, "normalise", None)
+        if normalise is not None:
+            known = self.variables.gathered(self.reference(x) / self.coupling, self.shape) if self._shows_base else None
+            normalise(self.features(u, known))
+        rest = force / self.coupling - self.reference(x) / self.coupling
+        self.size.fill_(float(rest.square().mean().sqrt()))
+
+    def reference(self, x: Tensor) -> Tensor:
+        """The part of the force that nobody learns, g base(x), (B, N, D); no gradient flows through a cavity."""
+        if self.base == "atomic":
+            return 0.5 * self.coupling * torch.tanh(0.5 * self._energies(x) / self.model.electronic_temperature)
+        if self.base == "cavity":
+            return self._cavity(x)
+        return torch.zeros_like(x)
+
+    def forward(self, x: Tensor, reference: Tensor | None = None) -> Tensor:
+        """The electronic force (B, N, D) at x (B, N, D); `reference`, if it is known already, is not computed again."""
+        if self.conservative:
+            return self._gradient(x)
+        if reference is None:
+            reference = self.reference(x)
+        known = self.variables.gathered(reference / self.coupling, self.shape) if self._shows_base else None
+        u = self.variables.gathered(self._energies(x), self.shape)
+        even, odd = self.trunk(self.features(u, known), True)
+        found = odd if self.variables.odd else even
+        return reference + self.coupling * self.size * self.variables.scattered(found)
+
+    def energy(self, x: Tensor) -> Tensor:
+        """The electronic free energy (B,) of a conservative network, up to a constant."""
+        u = self._energies(x)
+        even, _ = self.trunk(self.features(self.variables.gathered(u, self.shape), None), True)
+        total = self.size * even.flatten(1).sum(dim=1)
+        if self.base == "atomic":
+            kT = self.model.electronic_temperature
+            half = 0.5 * u / kT
+            total = total - kT * torch.logaddexp(half, -half).flatten(1).sum(dim=1)
+        return total
+
+    @property
+    def _shows_base(self) -> bool:
+        return self.base != "none" and not self.conservative
+
+    def _gradient(self, x: Tensor) -> Tensor:
+        keep = torch.is_grad_enabled()
+        with torch.enable_grad():
+            x = x if x.requires_grad else x.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.energy(x).sum(), x, create_graph=keep)
+        return -gradient
+
+    def _energies(self, x: Tensor) -> Tensor:
+        """u = g x + mu: the negative of on-site levels measured from mu, where there is one per site."""
+        return self.coupling * x + float(self.model.mu or 0.0) * (
+            self.model.orbitals == 1 and not self.model.needs_bonds
+        )
+
+    def _cavity(self, x: Tensor) -> Tensor:
+        from forcefields.cavity import Cavity  # numba need not be loaded for other bases
+
+        model = dataclasses.replace(self.model, lattice=self.model.lattice.resized(self.shape))
+        cavity = Cavity(radius=self.base_radius, precision="float32" if x.dtype == torch.float32 else "float64")
+        positions = x.detach().cpu().double().numpy()
+        out = Electrons.empty(len(x), model)
+        cavity.prepare(model, len(x))
+        cavity.evaluate(model, np.ascontiguousarray(positions), 0, out)
+        return torch.as_tensor(out.force, dtype=x.dtype, device=x.device)
+
