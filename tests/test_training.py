@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import random_positions
-from networks import register_networks
+from networks import SmallStack, register_networks
 
 from latticemd import Holstein, Lattice
 from latticemd.config import load_training
@@ -314,9 +314,32 @@ def test_augmentation_turns_positions_and_forces_by_symmetries(model):
     x = random_positions(model, 3, replicas=6)
     electronic = forces_and_energy(model, x)[0]
     group = Group(model, torch.from_numpy(x), torch.from_numpy(electronic), torch.ones(6))
-    turned, force = Augmentation([group], seed=1).turned(0, group.x, group.force, step=9)
+    turned, force = Augmentation([group], seed=1).turned(0, 9, group.x, group.force)
     assert (turned - group.x).abs().amax(dim=(1, 2)).count_nonzero() >= 3  # not all are the identity
     np.testing.assert_allclose(forces_and_energy(model, turned.numpy())[0], force.numpy(), atol=1e-10)
+
+
+def test_what_a_network_knows_is_computed_once(workplace, monkeypatch):
+    calls = []
+
+    def reference(self, x):
+        calls.append(len(x))
+        return 0.5 * x
+
+    def forward(self, x, known=None):
+        return plain(self, x) + (self.reference(x) if known is None else known)
+
+    plain = SmallStack.forward
+    with monkeypatch.context() as patch:
+        patch.setattr(SmallStack, "reference", reference, raising=False)
+        patch.setattr(SmallStack, "forward", forward)
+        trained("output.directory=cached", "augment=true")
+        assert sum(calls) == 20 + 5 + (20 + 5 + 5)  # training and validation states; and all sets in the end
+        patch.setattr("latticemd.learning.trainer.referenced", lambda groups, bound, batch: groups)
+        trained("output.directory=anew", "augment=true")
+    history = [read_training(workplace / name / "checkpoint.safetensors")[1].history for name in ("cached", "anew")]
+    losses = [[row["validation_loss"] for row in rows] for rows in history]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
 # input

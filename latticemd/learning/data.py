@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from latticemd.config.train_input import DataInput, ValidationShare
 from latticemd.errors import InputError
 from latticemd.forcefield import Array
 from latticemd.learning.dataset import Trajectory, read_dataset
+from latticemd.learning.networks import Bound, Referenced
 from latticemd.models.model import Model
 
 if TYPE_CHECKING:
@@ -122,15 +123,39 @@ def _identity(trajectory: Trajectory) -> str:
 
 @dataclass(frozen=True)
 class Group:
-    """All states of one model, as tensors: x, force (M, N, D), and the weight of each state in the loss (M,)."""
+    """All states of one model, as tensors: x, force (M, N, D), and the weight of each state in the loss (M,).
+
+    `reference` (M, N, D) is what the network knows of the force before it learns anything; None if it does not say.
+    """
 
     model: Model
     x: torch.Tensor
     force: torch.Tensor
     weight: torch.Tensor
+    reference: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def inputs(self, states: Any) -> tuple[torch.Tensor, ...]:
+        """What the module of the group is called with for some of the states."""
+        return (self.x[states],) if self.reference is None else (self.x[states], self.reference[states])
+
+
+def referenced(groups: Sequence[Group], bound: Bound, batch: int) -> list[Group]:
+    """The groups with their references, which cost more than the network where they come from a force field."""
+    import torch
+
+    known = []
+    for group in groups:
+        module = bound.to(group.model)
+        if not isinstance(module, Referenced):
+            known.append(group)
+            continue
+        with torch.no_grad():
+            parts = [module.reference(group.x[part]) for part in slices(len(group), batch)]
+        known.append(replace(group, reference=torch.cat(parts)))
+    return known
 
 
 def groups_of(trajectories: Sequence[Trajectory], dtype: torch.dtype, weights: Sequence[float]) -> list[Group]:

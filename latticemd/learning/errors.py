@@ -63,7 +63,7 @@ def force_errors(bound: Bound, groups: Sequence[Group], batch: int) -> ForceErro
         module = bound.to(group.model)
         for part in slices(len(group), batch):
             with torch.no_grad():
-                found = module(group.x[part])
+                found = module(*group.inputs(part))
             exact = group.force[part].double()
             errors.append(_per_state((found.double() - exact) ** 2))
             forces.append(_per_state(exact**2))

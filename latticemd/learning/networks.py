@@ -42,6 +42,15 @@ class Initialised(Protocol):
         ...
 
 
+@runtime_checkable
+class Referenced(Protocol):
+    """A module that learns what is left of a known force: `forward(x, reference)` need not compute that again."""
+
+    def reference(self, x: Tensor) -> Tensor:
+        """The known part of the force at x, both (B, N, D); it depends on no weights."""
+        ...
+
+
 def require_torch() -> None:
     """Raise InputError where torch or safetensors is not installed."""
     try:

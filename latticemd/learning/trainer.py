@@ -29,9 +29,10 @@ from latticemd.learning.data import (
     groups_of,
     loss_weights,
     mean_square,
+    referenced,
 )
 from latticemd.learning.errors import ForceErrors, force_errors
-from latticemd.learning.networks import Bound
+from latticemd.learning.networks import Bound, Initialised
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +66,8 @@ class Trainer:
         bound.module.to(dtype)
         relative, scale = train_input.loss.relative, mean_square(split.train)
         self.groups, self.held_out = (
-            groups_of(part, dtype, loss_weights(part, relative, scale)) for part in (split.train, split.validation)
+            referenced(groups_of(part, dtype, loss_weights(part, relative, scale)), bound, train_input.batch)
+            for part in (split.train, split.validation)
         )
         self._sizes = [len(group) for group in self.groups]
         self.steps_per_epoch = batches_per_epoch(self._sizes, train_input.batch)
@@ -93,12 +95,11 @@ class Trainer:
         import torch
 
         module, group = self.bound.module, self.groups[0]
-        look = getattr(module, "initialise", None)
-        if look is None:
+        if not isinstance(module, Initialised):
             return
         chosen = np.random.default_rng(self.input.seed).permutation(len(group))[:states]
         with torch.no_grad():
-            look(group.x[chosen], group.force[chosen])
+            module.initialise(group.x[chosen], group.force[chosen])
         self.average, self.best = self._weights(), self._weights()
 
     def advance(self) -> None:
@@ -106,15 +107,17 @@ class Trainer:
         import torch
 
         record, options = self.record, self.input.optimiser
-        group, states = self._batch(record.step)
-        x, force = self.groups[group].x[states], self.groups[group].force[states]
+        number, states = self._batch(record.step)
+        group = self.groups[number]
+        inputs, force = group.inputs(states), group.force[states]
         if self._augmentation is not None:
-            x, force = self._augmentation.turned(group, x, force, record.step)
+            x, force, *known = self._augmentation.turned(number, record.step, inputs[0], force, *inputs[1:])
+            inputs = (x, *known)
         for parameters in self.optimiser.param_groups:
             parameters["lr"] = self.learning_rate()
         self.bound.train(True)
-        found = self.bound.to(self.groups[group].model)(x)
-        loss = (self.groups[group].weight[states, None, None] * (found - force) ** 2).mean()
+        found = self.bound.to(group.model)(*inputs)
+        loss = (group.weight[states, None, None] * (found - force) ** 2).mean()
         self.optimiser.zero_grad()
         loss.backward()
         value = float(loss.detach())
