@@ -168,7 +168,7 @@ def test_parts_add_up_to_the_whole(network, tmp_path):
     write_dataset(tmp_path / "springs.h5", rough, {})
     evaluator = Evaluator(network(a=0.9, b=0.3))
     errors = evaluator.errors("springs", evaluator.samples(tmp_path / "springs.h5"))
-    assert set(errors.parts) == {"temperature", "step", "neighbours on the same side", "|x|"}
+    assert set(errors.parts) == {"temperature", "step", "same-side neighbours", "|x|"}
     for name, parts in errors.parts.items():
         by_state = name in ("temperature", "step")
         assert sum(part.count for part in parts) == (errors.states if by_state else errors.sites)
@@ -250,4 +250,4 @@ def test_the_command_prints_tables_and_json(network, tmp_path, monkeypatch, caps
             assert json.loads(printed)["invariants"]["operations"] == 192
         else:
             assert "antisymmetric share of the Jacobian" in printed
-            assert "neighbours on the same side" in printed
+            assert "same-side neighbours" in printed
