@@ -29,6 +29,7 @@ from latticemd.learning.records import record_of
 from latticemd.learning.runner import train
 from latticemd.learning.trainer import Trainer
 from latticemd.models.jahn_teller import JahnTeller
+from latticemd.plugins import plugin_names
 
 TRAINING = """\
 data: {train: train.h5, validation: validation.h5, test: {large: large.h5}}
@@ -182,6 +183,21 @@ def assert_same_training(one, other):
 
     assert without_time(record) == without_time(its_record)
     assert record.best_loss == its_record.best_loss
+
+
+@pytest.mark.parametrize("name", plugin_names("network"))
+def test_every_network_trains_and_resumes_to_the_same_bytes(workplace, name):
+    settings = (f"network={{name: {name}}}", "optimiser.schedule=constant", "data.test={}")
+    trained(*settings, "steps=4", "validate_every=2")
+    trained(*settings, "steps=2", "validate_every=2", "output.directory=again")
+    trained(*settings, "steps=4", "validate_every=2", "output.directory=again", resume=True)
+    tensors = [read_training(workplace / folder / "checkpoint.safetensors")[0] for folder in ("out", "again")]
+    assert {key for key in tensors[0] if not torch.equal(tensors[0][key], tensors[1][key])} == set()
+    card, module = load_network(workplace / "out" / "model.safetensors")
+    large = springs(20, shape=(8, 8))
+    bound = Bound(name, card.network["parameters"], springs(0).model, module)
+    errors = force_errors(bound, groups_of([large], torch.float32, [1.0]), 8)
+    assert np.isfinite(errors.rmse)
 
 
 def test_a_resumed_training_is_the_same_training(workplace):
