@@ -186,16 +186,18 @@ def boxes(lattice: Lattice, radius: int) -> Array:
 class Cut:
     """Some patches cut out of the lattice.
 
-    ======  ==================  ============================================================================
-    field   shape               meaning
-    ======  ==================  ============================================================================
-    h       (P, b, o, b, o)     H on each patch [energy]; the rows of missing members are zero
-    rim     sparse (P b, B)     adds up, for each member, what comes over the bonds from outside its patch
-    ======  ==================  ============================================================================
+    =======  ==================  ==========================================================================
+    field    shape               meaning
+    =======  ==================  ==========================================================================
+    h        (P, b, o, b, o)     H on each patch [energy]; the rows of missing members are zero
+    row      (C,)                which member of which patch (p b + place) each bond from outside leads to
+    bond     (C,)                these bonds
+    =======  ==================  ==========================================================================
     """
 
     h: Array
-    rim: Any
+    row: Array
+    bond: Array
 
     @classmethod
     def of(cls, graph: Graph, onsite: Array, members: Array) -> Cut:
@@ -213,23 +215,13 @@ class Cut:
         hop = graph.amplitude.reshape(-1, o, o)[bond[which, slot]]
         h[patch[which], place[which], :, partner[which, slot], :] = hop
         which, slot = np.nonzero((bond >= 0) & ~inside)
-        row, column = (patch * size + place)[which], bond[which, slot]
-        rim = sparse.csr_array((np.ones(len(row)), (row, column)), shape=(patches * size, len(graph.source)))
-        return cls(h, rim)
+        return cls(h, (patch * size + place)[which], bond[which, slot])
 
     @property
     def matrices(self) -> Array:
         """H on each patch, (P, b o, b o)."""
         patches, size, o = self.h.shape[:3]
         return self.h.reshape(patches, size * o, size * o)
-
-    def resolvents(self, z: complex, received: Array) -> Array:
-        """H - z - Sigma on each patch, (P, b o, b o), with the self-energies (B,) or (B, o, o) that come over every bond."""
-        patches, size, o = self.h.shape[:3]
-        whole = self.h.astype(complex)
-        sigma = (self.rim @ received.reshape(len(received), -1)).reshape(patches, size, o, o)
-        np.einsum("pxaxc->pxac", whole)[:] -= sigma + z * np.eye(o)  # -z keeps the rows of missing members invertible
-        return whole.reshape(patches, size * o, size * o)
 
 
 def centre_columns(vectors: Array, orbitals: int) -> Array:

@@ -234,6 +234,18 @@ def test_a_damaged_checkpoint_is_not_believed(workplace):
         trained(resume=True)
 
 
+def test_a_training_may_start_from_the_weights_of_another(workplace):
+    first = trained("steps=200", "validate_every=50")
+    more = ("start=out/model.safetensors", "output.directory=more", "optimiser.learning_rate=1e-9", "steps=1")
+    more += ("validate_every=1", "data.test={}")
+    second = trained(*more)
+    assert second["errors"]["validation"]["rmse"] == pytest.approx(first["errors"]["validation"]["rmse"], rel=1e-5)
+    (workplace / "out" / "model.safetensors").unlink()  # a resumed training has no need of it
+    assert trained(*more, resume=True)["steps"] == 1
+    with pytest.raises(InputError, match=r"start: more/model.safetensors is a network .*'width': 4"):
+        trained("start=more/model.safetensors", "network.width=5", "output.directory=other")
+
+
 def test_early_stop_and_the_clock_end_a_training(workplace, monkeypatch):
     summary = trained("steps=4000", "validate_every=1", "early_stop=3", "optimiser.learning_rate=0.5", "ema=0")
     assert summary["ended"] == "no improvement any more"
@@ -330,9 +342,9 @@ def test_augmentation_turns_positions_and_forces_by_symmetries(model):
     x = random_positions(model, 3, replicas=6)
     electronic = forces_and_energy(model, x)[0]
     group = Group(model, torch.from_numpy(x), torch.from_numpy(electronic), torch.ones(6))
-    turned, force = Augmentation([group], seed=1).turned(0, 9, group.x, group.force)
-    assert (turned - group.x).abs().amax(dim=(1, 2)).count_nonzero() >= 3  # not all are the identity
-    np.testing.assert_allclose(forces_and_energy(model, turned.numpy())[0], force.numpy(), atol=1e-10)
+    turned = Augmentation([group], seed=1).turned(0, group, step=9)
+    assert (turned.x - group.x).abs().amax(dim=(1, 2)).count_nonzero() >= 3  # not all are the identity
+    np.testing.assert_allclose(forces_and_energy(model, turned.x.numpy())[0], turned.force.numpy(), atol=1e-10)
 
 
 def test_what_a_network_knows_is_computed_once(workplace, monkeypatch):

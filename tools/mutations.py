@@ -140,7 +140,7 @@ MUTATIONS = (
     Mutation("a trajectory may be on both sides", DATA, "if _identity(trajectory) in wholes:", "if False:",
              TRAINING + "test_a_trajectory_on_both_sides_is_refused"),
     Mutation("forces are turned and positions are not", "latticemd/learning/augmentation.py",
-             "table.applied(x, drawn, shifted=True)", "x",
+             "table.applied(states.x, drawn, shifted=True)", "states.x",
              TRAINING + "test_augmentation_turns_positions_and_forces_by_symmetries"),
     Mutation("J v stands in for its transpose", "latticemd/learning/invariants.py",
              "return forwards.detach(), backwards.detach()", "return forwards.detach(), forwards.detach()",

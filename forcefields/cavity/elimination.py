@@ -9,6 +9,8 @@ operation  meaning
 =========  ===================================================
 SITE       A[a] = diagonal element of the site b rows and c columns from the centre
 HOP        A[a] = h
+RIM        A[a] = h times the strength of the bond on the rim that lies inside of the site b rows and c columns from the
+           centre and the next one along this side of the rim, both outside
 PIVOT      inverse = 1/A[a]
 FACTOR     g[b] = A[a] * inverse
 UPDATE     A[a] -= g[b] A[c]
@@ -29,7 +31,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Site = tuple[int, int]
 
-SITE, HOP, PIVOT, FACTOR, UPDATE, FILL, ANSWER = range(7)
+SITE, HOP, RIM, PIVOT, FACTOR, UPDATE, FILL, ANSWER = range(8)
 _CENTRE = (0, 0)
 
 
@@ -39,9 +41,10 @@ class _Elements:
     A place is free again when its element is no longer needed: what is in use should stay in cache.
     """
 
-    def __init__(self, bonds: dict[Site, set[Site]]) -> None:
+    def __init__(self, radius: int, bonds: dict[Site, set[Site]]) -> None:
         self.steps: list[tuple[int, int, int, int]] = []
         self.count = 0
+        self._radius = radius
         self._bonds = bonds
         self._places: dict[frozenset[Site], int] = {}
         self._free: list[int] = []
@@ -55,8 +58,17 @@ class _Elements:
         """The place of A_ij."""
         if frozenset((i, j)) not in self._places:
             place = self.new(i, j)
-            self.steps.append((SITE, place, *i) if i == j else (HOP, place, 0, 0))
+            self.steps.append((SITE, place, *i) if i == j else self._hop(place, *sorted((i, j))))
         return self._places[frozenset((i, j))]
+
+    def _hop(self, place: int, i: Site, j: Site) -> tuple[int, int, int, int]:
+        """The step that puts the hop between i < j there: along the rim if both are on the same side of it."""
+        (row, column), (row_j, column_j) = i, j
+        if row == row_j and abs(row) == self._radius:
+            return (RIM, place, row + row // abs(row), column)
+        if column == column_j and abs(column) == self._radius:
+            return (RIM, place, row, column + column // abs(column))
+        return (HOP, place, 0, 0)
 
     def new(self, i: Site, j: Site) -> int:
         """A place for A_ij, with nothing in it yet."""
@@ -79,7 +91,7 @@ def elimination(radius: int) -> tuple[Array, int, int]:
     """
     bonds = _bonds(radius)
     neighbours = {site: set(around) for site, around in bonds.items()}
-    elements, most = _Elements(bonds), 0
+    elements, most = _Elements(radius, bonds), 0
     while len(neighbours) > 1:
         site = min(
             (s for s in neighbours if s != _CENTRE), key=lambda s: (len(neighbours[s]), -abs(s[0]) - abs(s[1]), s)

@@ -115,7 +115,7 @@ class Cavity(Sized):
 
     def _capabilities(self, model: Model, replicas: int) -> Capabilities:
         sites, o = model.lattice.sites, model.orbitals
-        if self._square(model) is None:
+        if self._compiled(model) is None:
             graph, patches = self._cut(model)
             blocks = (sites + len(graph.source)) * o**2
             needed = 4 * PATCH_BYTES + patches.members.nbytes + 16 * blocks * (3 * (self.poles or _POLES_EXPECTED) + 8)
@@ -177,14 +177,18 @@ class Cavity(Sized):
     def _reach(self) -> int:
         return self.radius or RADIUS
 
+    def _compiled(self, model: Model) -> float | None:
+        """The hopping for which kernels are compiled: the sides of a patch must not be neighbours around the lattice."""
+        return self._square(model) if min(model.lattice.shape) >= 2 * self._reach + 4 else None
+
     def _layers(self, model: Model) -> int:
-        return 1 if self._square(model) is not None else Graph.of_model(model).layers(model.lattice)
+        return 1 if self._compiled(model) is not None else Graph.of_model(model).layers(model.lattice)
 
     def _expansion(self, model: Model, half_width: float) -> Expansion:
         return expansion(model.electronic_temperature, half_width, self.tolerance or POLE_TOLERANCE, self.poles)
 
     def _electrons(self, model: Model, x: Array) -> OnSquare | OnGraph:
-        hopping = self._square(model)
+        hopping = self._compiled(model)
         if hopping is not None:
             from forcefields.cavity.square import OnSquare  # other lattices need no numba
 

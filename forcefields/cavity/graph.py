@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from forcefields.blocks import adjoint, dressed, hermitian, inverse, norms, square, trace, unit
 from forcefields.cavity.expansion import Expansion
+from forcefields.cavity.rim import Rim
 from forcefields.hopping import Cut, Graph, Patches, centre_columns, density_matrix
 from latticemd.models.hamiltonian import DensityMatrix
 
@@ -58,12 +59,14 @@ class OnGraph:
         graph, patches, o = self.graph, self.patches, self.graph.orbitals
         own = np.empty((len(z), *onsite.shape), dtype=complex)
         between = np.empty((len(z), *graph.amplitude.shape), dtype=complex) if self.pairs else None
-        received = [dressed(graph.amplitude, messages(graph, onsite, each, self.sweeps)) for each in z]
+        # The last sweep is that of the sites around each patch.
+        received = [dressed(graph.amplitude, messages(graph, onsite, each, self.sweeps - 1)) for each in z]
         start = np.eye(o * patches.members.shape[1], o)[None]
         for sites in patches.in_blocks(o):
             cut = Cut.of(graph, onsite, patches.members[sites])
+            rim = Rim.of(graph, cut)
             for p, each in enumerate(z):
-                solved = np.linalg.solve(cut.resolvents(each, received[p]), start)
+                solved = np.linalg.solve(rim.resolvents(cut, onsite, each, received[p]), start)
                 found = own[p], None if between is None else between[p]
                 patches.take(graph, sites, centre_columns(solved, o), *found)
         return own, between

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from forcefields.cavity.elimination import FACTOR, FILL, HOP, PIVOT, SITE, UPDATE
+from forcefields.cavity.elimination import FACTOR, FILL, HOP, PIVOT, RIM, SITE, UPDATE
 from forcefields.cavity.tile import DOWN, IMAGINARY, LANES, LEFT, ONSITE, RIGHT, SPAN, UP, Array, inline, jit
 
 
@@ -21,19 +21,22 @@ def _message(row: Array, i: int) -> Any:
 
 
 @jit
-def patches_of_nine(first: int, n: int, stride: int, w: Any, t2: Any, weights: Array, tile: Array, out: Array) -> None:
+def patches_of_nine(
+    first: int, n: int, stride: int, w: Any, t2: Any, weights: Array, tile: Array, joined: Array, out: Array
+) -> None:
     """Add c Re G and b Im G of the sites first ... first + n to `out`: the corners go first, then a cycle of four sites.
 
-    With u = t^2/a of a corner, its two neighbours get -u on the diagonal and -u between them. North and south are
-    eliminated next, then the centre sees t^2 v^T B^-1 v with v = (1, 1, 1, 1) and B the matrix of the cycle.
+    With u = t^2/a of a corner and strengths p, q of its bonds, its two neighbours get -p^2 u and -q^2 u on the diagonal and
+    -p q u between them. North and south are eliminated next, then the centre sees t^2 v^T B^-1 v with v = (1, 1, 1, 1) and
+    B the matrix of the cycle.
     """
     c, b, one = weights[0], weights[1], tile.dtype.type(1)  # a plain 1 would turn single precision into double
     # Views begin two columns to the west of the centre, so that no index is negative.
-    north2 = tile[first - 2 * stride - 2 :]
-    north1 = tile[first - stride - 2 :]
-    middle = tile[first - 2 :]
+    north2, rim_north = tile[first - 2 * stride - 2 :], joined[first - 2 * stride - 2 :]
+    north1, rim_north1 = tile[first - stride - 2 :], joined[first - stride - 2 :]
+    middle, rim_middle = tile[first - 2 :], joined[first - 2 :]
     south1 = tile[first + stride - 2 :]
-    south2 = tile[first + 2 * stride - 2 :]
+    south2, rim_south = tile[first + 2 * stride - 2 :], joined[first + 2 * stride - 2 :]
     iw = complex(w - w, w)
     for i in range(n):
         nw = north1[i + 1 + ONSITE] - iw - _message(north2, i + 1 + DOWN) - _message(north1, i + RIGHT)
@@ -41,10 +44,18 @@ def patches_of_nine(first: int, n: int, stride: int, w: Any, t2: Any, weights: A
         sw = south1[i + 1 + ONSITE] - iw - _message(south2, i + 1 + UP) - _message(south1, i + RIGHT)
         se = south1[i + 3 + ONSITE] - iw - _message(south2, i + 3 + UP) - _message(south1, i + 4 + LEFT)
         nw, ne, sw, se = t2 * _inverse(nw), t2 * _inverse(ne), t2 * _inverse(sw), t2 * _inverse(se)
-        north = _inverse(north1[i + 2 + ONSITE] - iw - _message(north2, i + 2 + DOWN) - (nw + ne))
-        south = _inverse(south1[i + 2 + ONSITE] - iw - _message(south2, i + 2 + UP) - (sw + se))
-        west = middle[i + 1 + ONSITE] - iw - _message(middle, i + RIGHT) - (nw + sw)
-        east = middle[i + 3 + ONSITE] - iw - _message(middle, i + 4 + LEFT) - (ne + se)
+        p, q = _message(rim_north, i + 1 + DOWN), _message(rim_north1, i + RIGHT)
+        north_nw, nw, west_nw = _corner(p, q, nw)
+        p, q = _message(rim_north, i + 2 + DOWN), _message(rim_north1, i + 4 + LEFT)
+        north_ne, ne, east_ne = _corner(p, q, ne)
+        p, q = _message(rim_south, i + 1 + UP), _message(rim_middle, i + RIGHT)
+        south_sw, sw, west_sw = _corner(p, q, sw)
+        p, q = _message(rim_south, i + 2 + UP), _message(rim_middle, i + 4 + LEFT)
+        south_se, se, east_se = _corner(p, q, se)
+        north = _inverse(north1[i + 2 + ONSITE] - iw - _message(north2, i + 2 + DOWN) - (north_nw + north_ne))
+        south = _inverse(south1[i + 2 + ONSITE] - iw - _message(south2, i + 2 + UP) - (south_sw + south_se))
+        west = middle[i + 1 + ONSITE] - iw - _message(middle, i + RIGHT) - (west_nw + west_sw)
+        east = middle[i + 3 + ONSITE] - iw - _message(middle, i + 4 + LEFT) - (east_ne + east_se)
         north_west, north_east, south_west, south_east = north * nw, north * ne, south * sw, south * se
         west -= nw * north_west + sw * south_west
         east -= ne * north_east + se * south_east
@@ -57,6 +68,13 @@ def patches_of_nine(first: int, n: int, stride: int, w: Any, t2: Any, weights: A
         out[i + SPAN] += b * green.imag
 
 
+@inline
+def _corner(p: Any, q: Any, u: Any) -> Any:
+    """p^2 u, p q u and q^2 u."""
+    pu, qu = p * u, q * u
+    return p * pu, p * qu, q * qu
+
+
 @jit
 def patches(
     radius: int,
@@ -67,6 +85,7 @@ def patches(
     h: Any,
     weights: Array,
     tile: Array,
+    joined: Array,
     elements: Array,
     factors: Array,
     out: Array,
@@ -90,6 +109,8 @@ def patches(
             _site(b, c, radius, start, stride, w, tile, elements[a])
         elif operation == HOP:
             _hop(h, elements, a)
+        elif operation == RIM:
+            _rim(b, c, radius, start, stride, h, joined, elements[a])
         else:
             _answer(elements[a], weights, out)
 
@@ -157,6 +178,23 @@ def _site(row: int, column: int, radius: int, start: int, stride: int, w: Any, t
         _receive(tile[here - 1 + RIGHT :], out)
     if column == radius:
         _receive(tile[here + 1 + LEFT :], out)
+
+
+@jit
+def _rim(row: int, column: int, radius: int, start: int, stride: int, h: Any, joined: Array, out: Array) -> None:
+    """Write h times the strengths that stand with the first of the two sites outside, for all lanes."""
+    here = start + row * stride + column
+    if row < -radius:
+        strength = joined[here + DOWN :]
+    elif row > radius:
+        strength = joined[here + UP :]
+    elif column < -radius:
+        strength = joined[here + RIGHT :]
+    else:
+        strength = joined[here + LEFT :]
+    for lane in range(LANES):
+        out[lane] = h * strength[lane]
+        out[lane + LANES] = h * strength[lane + IMAGINARY]
 
 
 @jit

@@ -1,10 +1,11 @@
 """Cavity Green's functions of the square lattice with one real hopping t, compiled for the CPU.
 
 The lattice is cut into tiles that stay in cache with their halo. On a tile, for one pole after the other, the messages of
-the four directions are swept and the (2R + 1) x (2R + 1) patches eliminated towards their centres; neighbouring sites
-stand in neighbouring lanes of the vector units throughout. What is computed is written down plainly in
-`forcefields.cavity.graph`. The cut depends on the shape of the lattice alone, so neither threads nor other replicas
-change a bit of the result.
+the four directions are swept and joined in pairs, and the (2R + 1) x (2R + 1) patches eliminated towards their centres;
+neighbouring sites stand in neighbouring lanes of the vector units throughout. What is computed is written down plainly in
+`forcefields.cavity.graph` and `forcefields.cavity.rim`, and agrees with them from 2R + 4 sites per direction: below, sites
+outside a patch are next to two sides of it. The cut depends on the shape of the lattice alone, so neither threads nor other
+replicas change a bit of the result.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numba import get_num_threads, prange
 from forcefields.cavity.elimination import elimination
 from forcefields.cavity.expansion import Expansion, side_by_side
 from forcefields.cavity.patches import patches, patches_of_nine
-from forcefields.cavity.tile import LANES, ONSITE, SPAN, TILE, Array, first_sweep, jit, jit_parallel, sweep
+from forcefields.cavity.tile import LANES, ONSITE, SPAN, TILE, Array, first_sweep, jit, jit_parallel, join, sweep
 from latticemd.models.hamiltonian import DensityMatrix
 
 _COLUMNS = 128  # of a tile without its halo
@@ -140,11 +141,12 @@ def _do_tile(
         for _ in range(1, sweeps):
             sweep(stride, sites, w, h * h, old, new)
             old, new = new, old
+        join(stride, sites, h * h, old, new)
         if radius == 1:
-            patches_of_nine(first, rows * stride, stride, w, h * h, weight, old, sums)
+            patches_of_nine(first, rows * stride, stride, w, h * h, weight, old, new, sums)
         else:
             for start in range(0, rows * stride, LANES):
-                patches(radius, program, first + start, stride, w, h, weight, old, elements, factors, sums[start:])
+                patches(radius, program, first + start, stride, w, h, weight, old, new, elements, factors, sums[start:])
     slope, moment, constant = slopes[replica], 4.0 * h * h, weights[replica, :, 0].sum()
     total = 0.0
     for a in range(rows):

@@ -1,4 +1,4 @@
-"""A tile of the square lattice: where its fields lie in memory, and the sweeps of messages over it.
+"""A tile of the square lattice: where its fields lie in memory, the sweeps of messages over it, and bonds on rims.
 
 A message here is the self-energy m = t^2 M = t^2/(x - iy) that a site adds to its neighbour, with x = e - mu - sum Re m
 and y = w + sum Im m over the other three messages. As y >= w > 0, nothing is ever divided by zero.
@@ -11,6 +11,8 @@ from typing import Any
 from numba import njit
 from numba.extending import register_jitable
 from numpy.typing import NDArray
+
+from forcefields.cavity.rim import CAUTION
 
 Array = NDArray[Any]
 
@@ -74,3 +76,35 @@ def _send(x: Any, y: Any, u: Any, v: Any, t2: Any, out: Array, first: int, secon
     q = t2 / (a * b)
     out[first], out[first + IMAGINARY] = q * b * x, q * b * y
     out[second], out[second + IMAGINARY] = q * a * u, q * a * v
+
+
+@jit
+def join(stride: int, n: int, t2: Any, tile: Array, joined: Array) -> None:
+    """Strengths 1 + z/(1 + 25 |z|^2), z = m m'/t^2, in units of t, of the bonds on the rims that messages cross in pairs.
+
+    Messages of sites i and i + 1 that go down or up, i and i + stride that go right or left: see `forcefields.cavity.rim`.
+    What is joined stands where the first of the two messages stood, in another tile.
+    """
+    one, caution = tile.dtype.type(1), tile.dtype.type(CAUTION)
+    scale = one / t2 if t2 > 1e-30 else t2  # so weak a hop joins nothing
+    beside, below = tile[1:], tile[stride:]
+    for i in range(n - stride):
+        _join(tile, beside, i + DOWN, i + UP, scale, caution, one, joined)
+        _join(tile, below, i + RIGHT, i + LEFT, scale, caution, one, joined)
+
+
+@inline
+def _join(tile: Array, other: Array, first: int, second: int, scale: Any, caution: Any, one: Any, out: Array) -> None:
+    """Two strengths, with one division."""
+    a, a_i, b, b_i = tile[first], tile[first + IMAGINARY], other[first], other[first + IMAGINARY]
+    c, c_i, d, d_i = tile[second], tile[second + IMAGINARY], other[second], other[second + IMAGINARY]
+    x, y, u, v = (
+        scale * (a * b - a_i * b_i),
+        scale * (a * b_i + a_i * b),
+        scale * (c * d - c_i * d_i),
+        scale * (c * d_i + c_i * d),
+    )
+    p, q = one + caution * (x * x + y * y), one + caution * (u * u + v * v)
+    r = one / (p * q)
+    out[first], out[first + IMAGINARY] = one + r * q * x, r * q * y
+    out[second], out[second + IMAGINARY] = one + r * p * u, r * p * v

@@ -17,9 +17,9 @@ _CONVOLVE = (functional.conv1d, functional.conv2d, functional.conv3d)
 class Convolution(nn.Module):
     """y(s) = sum_r W(r) x(s + r) + bias, with W(r) any kernel that commutes with the group.
 
-    W = sum_k c_k (kernel k), for each pair of representations; the c are what is learned and what a model file holds. A
-    bias is for even features that are permuted, one for each copy of a representation. Coefficients start as independent normals that give outputs the variance
-    gain^2 for independent inputs of unit variance.
+    W = sum_k c_k (kernel k), for each pair of representations; the c are what is learned and what a model file holds. A bias
+    is for even features that are permuted, one for each copy of a representation. Coefficients start as independent normals
+    that give outputs the variance gain^2 for independent inputs of unit variance.
 
     Cost: that of a dense convolution of the same size and, once per call in training, of summing up the kernel.
     """
@@ -29,41 +29,59 @@ class Convolution(nn.Module):
         group = source.group
         self.source, self.target = source, target
         self.coefficients = nn.ParameterList()
+        # In double precision whatever that of the weights: rounded kernels would keep the symmetry to their rounding only.
+        self._kernels: list[Tensor] = []
+        self._in_precision: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+        self._assembled: tuple[object, Tensor] | None = None
         reach = 0
-        for i, (to, copies) in enumerate(target.parts):
-            for j, (of, multiplicity) in enumerate(source.parts):
+        for to, copies in target.parts:
+            for of, multiplicity in source.parts:
                 found = intertwiners(group, of, to, radius).kernels
-                self.register_buffer(f"kernels_{i}_{j}", torch.tensor(found), persistent=False)
+                self._kernels.append(torch.tensor(found))
                 self.coefficients.append(nn.Parameter(torch.randn(len(found), copies, multiplicity)))
                 reach = max(reach, (found.shape[1] - 1) // 2 if len(found) else 0)
         self.reach = reach
-        with torch.no_grad():
-            size = self.kernel().square().sum().item()
-            for one in self.coefficients:
-                one *= gain * math.sqrt(target.channels / max(size, 1e-30))
+        size = float(self.kernel().detach().square().sum())
+        self.scale(gain * math.sqrt(target.channels / max(size, 1e-30)))
         if bias and not target.permutes:
             raise ValueError("only features that are permuted can have a bias")
         self.bias = nn.Parameter(torch.zeros(sum(copies for _, copies in target.parts))) if bias else None
 
+    @torch.no_grad()
+    def scale(self, factor: float) -> None:
+        """Multiply W by a number."""
+        for one in self.coefficients:
+            one *= factor
+
     def kernel(self) -> Tensor:
         """W as (C_out, C_in, 2 reach + 1, ...), what an ordinary convolution takes."""
+        first = self.coefficients[0]
+        key = first.dtype, first.device
+        if key not in self._in_precision:
+            self._in_precision[key] = [kernels.to(dtype=first.dtype, device=first.device) for kernels in self._kernels]
+        terms = iter(zip(self.coefficients, self._in_precision[key], strict=True))
+        basis = self.source.group.basis
         rows = []
-        number = iter(self.coefficients)
-        for i, (to, copies) in enumerate(self.target.parts):
+        for to, copies in self.target.parts:
             row = []
-            for j, (of, multiplicity) in enumerate(self.source.parts):
-                kernels, c = self.get_buffer(f"kernels_{i}_{j}"), next(number)
+            for of, multiplicity in self.source.parts:
+                c, kernels = next(terms)
                 d = kernels.ndim - 5
-                total = torch.tensordot(c, kernels.to(c.dtype), dims=([0], [0]))  # (copies, mult, grid..., b, m, b, n)
-                order = (0, 2 + d, 3 + d, 1, 4 + d, 5 + d, *range(2, 2 + d))
-                basis = self.source.group.basis
-                row.append(
-                    total.permute(order).reshape(
-                        copies * basis * to.dimension, multiplicity * basis * of.dimension, *kernels.shape[1 : 1 + d]
-                    )
-                )
+                total = torch.tensordot(c, kernels, dims=([0], [0]))  # (copies, multiplicity, grid..., b, m, b, n)
+                channels = total.permute(0, 2 + d, 3 + d, 1, 4 + d, 5 + d, *range(2, 2 + d))
+                shape = copies * basis * to.dimension, multiplicity * basis * of.dimension, *kernels.shape[1 : 1 + d]
+                row.append(channels.reshape(shape))
             rows.append(torch.cat(row, dim=1))
         return torch.cat(rows, dim=0)
+
+    def _current_kernel(self) -> Tensor:
+        """`kernel`, put together once as long as the coefficients stay what they are and nobody differentiates."""
+        if torch.is_grad_enabled() and self.coefficients[0].requires_grad:
+            return self.kernel()
+        state = [(one.data_ptr(), one._version, one.dtype, one.device) for one in self.coefficients]
+        if self._assembled is None or self._assembled[0] != state:
+            self._assembled = state, self.kernel()
+        return self._assembled[1]
 
     def offset(self) -> Tensor | None:
         """The bias of every channel, (C_out,)."""
@@ -78,7 +96,7 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor, wrap: bool = True) -> Tensor:
         """y on the same cells, with x continued periodically; without `wrap` by zeros, for a tile whose rim is thrown away."""
-        kernel = self.kernel()
+        kernel = self._current_kernel()
         if wrap and self.reach:
             return _CONVOLVE[kernel.ndim - 3](wrapped(x, self.reach), kernel, self.offset())
         return _CONVOLVE[kernel.ndim - 3](x, kernel, self.offset(), padding=self.reach)

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
+from typing import Literal
 
+import torch
 from torch import nn
 
 from forcefields.equivariant import INTERNAL_COMPONENTS, Fields, GatedBlock, Lift, Pair
-from forcefields.networks.features import FeatureChoice, Features
-from forcefields.networks.module import BaseChoice, LatticeNetwork
+from forcefields.networks.features import Features
+from forcefields.networks.module import LatticeNetwork
 from latticemd.models.model import Model
 from latticemd.parameters import parameter
+
+_FIRST_GAIN, _FIRST_OUTPUT = 0.3, 0.1  # of the blocks and of the output before training
 
 
 @dataclass(frozen=True)
 class EquivariantNetwork:
     """Residual blocks of equivariant convolutions with products for non-linearities."""
 
-    features: FeatureChoice = parameter("saturated", doc="raw, saturated or cavity: what the network is shown of x")
+    features: Literal["raw", "saturated", "cavity"] = parameter(
+        "saturated", doc="raw, saturated or cavity: what the network is shown of x"
+    )
     scales: int = parameter(7, doc="number of scales of saturated features", ge=1, le=32)
-    base: BaseChoice = parameter("none", doc="none, atomic or cavity: the part of the force that is not learned")
+    base: Literal["none", "atomic", "cavity"] = parameter(
+        "none", doc="none, atomic or cavity: the part of the force that is not learned"
+    )
     base_radius: int = parameter(1, doc="radius of base: cavity", ge=1, le=4)
-    scalars: int = parameter(24, doc="hidden features of a site that nothing turns, even and odd ones each", ge=1)
+    scalars: int = parameter(16, doc="hidden features of a site that nothing turns, even and odd ones each", ge=0)
     directed: int = parameter(4, doc="hidden features for each neighbour of a site", ge=0)
     regular: int = parameter(0, doc="hidden features for each operation of the group", ge=0)
     blocks: int = parameter(4, doc="residual blocks", ge=0)
@@ -37,40 +44,60 @@ class EquivariantNetwork:
         return LatticeNetwork(
             model,
             lambda group: Features(model, group, self.features, self.scales, known),
-            functools.partial(_Trunk, self),
+            self._trunk,
             self.base,
             self.base_radius,
             self.conservative,
         )
 
+    def _trunk(self, even: Fields, odd: Fields | None, out: Fields, odd_out: bool) -> Trunk:
+        hidden = Fields.of(
+            even.group, [("scalar", self.scalars), ("directed", self.directed), ("regular", self.regular)]
+        )
+        outputs = (None, out) if odd_out else (out, None)
+        return Trunk(even, odd, hidden, *outputs, self.blocks, self.radius)
 
-class _Trunk(nn.Module):
-    def __init__(self, plan: EquivariantNetwork, even: Fields, odd: Fields | None, out: Fields, odd_out: bool) -> None:
+
+class Trunk(nn.Module):
+    """Features to the output: a convolution into hidden features, gated blocks, and a linear map out of each site.
+
+    `even_out` and `odd_out` are what comes out, or None; `odd` features, and what is made of them, need an internal symmetry.
+    """
+
+    def __init__(
+        self,
+        even: Fields,
+        odd: Fields | None,
+        hidden: Fields,
+        even_out: Fields | None,
+        odd_out: Fields | None,
+        blocks: int,
+        radius: float,
+    ) -> None:
         super().__init__()
         group = even.group
         components = INTERNAL_COMPONENTS[group.internal]
-        hidden = Fields.of(group, [("scalar", plan.scalars), ("directed", plan.directed), ("regular", plan.regular)])
-        self.lift = Lift((even, hidden), (odd, hidden) if odd else None, plan.radius)
-        gain = 0.3 * max(plan.blocks, 1) ** -0.5
-        self.blocks = nn.ModuleList(GatedBlock(hidden, components, plan.radius, gain) for _ in range(plan.blocks))
+        self.lift = Lift((even, hidden), (odd, hidden) if odd else None, radius)
+        gain = _FIRST_GAIN * max(blocks, 1) ** -0.5
+        self.blocks = nn.ModuleList(GatedBlock(hidden, components, radius, gain) for _ in range(blocks))
         nothing = Fields.of(group, [("scalar", 1)])
-        self.out = Lift((hidden, nothing if odd_out else out), (hidden, out) if odd_out else None, 0.0)
+        self.out = Lift((hidden, even_out or nothing), (hidden, odd_out) if odd_out else None, 0.0)
         self.reach = self.lift.reach + sum(block.reach for block in self.blocks)
 
+    @torch.no_grad()
     def normalise(self, features: Pair) -> None:
-        """Give what enters the blocks unit rms, for features such as these."""
+        """Give what enters the blocks unit rms, for features such as these, and start with a small output."""
         for convolution, values in zip((self.lift.even, self.lift.odd), self.lift(features, True), strict=True):
             if convolution is not None and values is not None:
-                for coefficients in convolution.coefficients:
-                    coefficients /= values.square().mean().sqrt()
+                convolution.scale(1.0 / float(values.square().mean().sqrt()))
         for convolution in (self.out.even, self.out.odd):
             if convolution is not None:
-                for coefficients in convolution.coefficients:
-                    coefficients *= 0.1
+                convolution.scale(_FIRST_OUTPUT)
 
     def forward(self, features: Pair, wrap: bool) -> Pair:
+        """Even and odd features of the output."""
         hidden: Pair = self.lift(features, wrap)
         for block in self.blocks:
             hidden = block(hidden, wrap)
-        even: Pair = self.out(hidden, wrap)
-        return even
+        found: Pair = self.out(hidden, wrap)
+        return found

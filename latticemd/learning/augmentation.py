@@ -27,14 +27,14 @@ class Augmentation:
         self._seed = seed
         self._tables = [_Operations(group.model, group.x.dtype) for group in groups]
 
-    def turned(self, group: int, step: int, x: torch.Tensor, *forces: torch.Tensor) -> list[torch.Tensor]:
-        """Positions and forces, all (B, N, D), each state turned by an operation of its own."""
+    def turned(self, group: int, states: Group, step: int) -> Group:
+        """The states of a batch, each turned by an operation of its own."""
         table = self._tables[group]
-        drawn = np.random.default_rng([self._seed, step, _STREAM]).integers(table.count, size=len(x))
-        return [
-            table.applied(x, drawn, shifted=True),
-            *(table.applied(force, drawn, shifted=False) for force in forces),
-        ]
+        drawn = np.random.default_rng([self._seed, step, _STREAM]).integers(table.count, size=len(states))
+        x = table.applied(states.x, drawn, shifted=True)
+        force = table.applied(states.force, drawn, shifted=False)
+        reference = None if states.reference is None else table.applied(states.reference, drawn, shifted=False)
+        return Group(states.model, x, force, states.weight, reference)
 
 
 class _Operations:

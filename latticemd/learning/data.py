@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +126,7 @@ def _identity(trajectory: Trajectory) -> str:
 class Group:
     """All states of one model, as tensors: x, force (M, N, D), and the weight of each state in the loss (M,).
 
-    `reference` (M, N, D) is what the network knows of the force before it learns anything; None if it does not say.
+    `reference` is the part of the force that the network does not learn, where it has one and it is known, (M, N, D).
     """
 
     model: Model
@@ -137,25 +138,10 @@ class Group:
     def __len__(self) -> int:
         return len(self.x)
 
-    def inputs(self, states: Any) -> tuple[torch.Tensor, ...]:
-        """What the module of the group is called with for some of the states."""
-        return (self.x[states],) if self.reference is None else (self.x[states], self.reference[states])
-
-
-def referenced(groups: Sequence[Group], bound: Bound, batch: int) -> list[Group]:
-    """The groups with their references, which cost more than the network where they come from a force field."""
-    import torch
-
-    known = []
-    for group in groups:
-        module = bound.to(group.model)
-        if not isinstance(module, Referenced):
-            known.append(group)
-            continue
-        with torch.no_grad():
-            parts = [module.reference(group.x[part]) for part in slices(len(group), batch)]
-        known.append(replace(group, reference=torch.cat(parts)))
-    return known
+    def taken(self, states: Any) -> Group:
+        """Some of the states."""
+        reference = None if self.reference is None else self.reference[states]
+        return Group(self.model, self.x[states], self.force[states], self.weight[states], reference)
 
 
 def groups_of(trajectories: Sequence[Trajectory], dtype: torch.dtype, weights: Sequence[float]) -> list[Group]:
@@ -171,6 +157,28 @@ def groups_of(trajectories: Sequence[Trajectory], dtype: torch.dtype, weights: S
         weight = np.concatenate([np.full(trajectories[i].frames, weights[i]) for i in indices])
         groups.append(Group(model, *(torch.as_tensor(values, dtype=dtype) for values in (x, force, weight))))
     return groups
+
+
+def referenced(groups: Sequence[Group], bound: Bound, batch: int) -> list[Group]:
+    """The groups with the references of a network that has them: what training would otherwise compute in every epoch."""
+    import torch
+
+    found = []
+    for group in groups:
+        module = bound.to(group.model)
+        if isinstance(module, Referenced):
+            with torch.no_grad():
+                parts = [module.reference(group.x[part]) for part in slices(len(group), batch)]
+            group = dataclasses.replace(group, reference=torch.cat(parts))
+        found.append(group)
+    return found
+
+
+def predicted(bound: Bound, group: Group) -> torch.Tensor:
+    """The network's force for the states of a group, (M, N, D)."""
+    module = bound.to(group.model)
+    force: torch.Tensor = module(group.x) if group.reference is None else module(group.x, group.reference)
+    return force
 
 
 def mean_square(trajectories: Sequence[Trajectory]) -> float:

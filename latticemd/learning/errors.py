@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latticemd.forcefield import Array
-from latticemd.learning.data import Group, slices
+from latticemd.learning.data import Group, predicted, slices
 from latticemd.learning.networks import Bound
 
 if TYPE_CHECKING:
@@ -60,11 +60,11 @@ def force_errors(bound: Bound, groups: Sequence[Group], batch: int) -> ForceErro
     bound.train(False)
     errors, forces, weights = [], [], []
     for group in groups:
-        module = bound.to(group.model)
         for part in slices(len(group), batch):
+            states = group.taken(part)
             with torch.no_grad():
-                found = module(*group.inputs(part))
-            exact = group.force[part].double()
+                found = predicted(bound, states)
+            exact = states.force.double()
             errors.append(_per_state((found.double() - exact) ** 2))
             forces.append(_per_state(exact**2))
         weights.append(group.weight.double().numpy())

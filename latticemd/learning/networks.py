@@ -44,10 +44,10 @@ class Initialised(Protocol):
 
 @runtime_checkable
 class Referenced(Protocol):
-    """A module that learns what is left of a known force: `forward(x, reference)` need not compute that again."""
+    """A module whose force is a known part and a learned one: `forward(x, reference)` does not compute the known one again."""
 
     def reference(self, x: Tensor) -> Tensor:
-        """The known part of the force at x, both (B, N, D); it depends on no weights."""
+        """The part of the electronic force (B, N, D) that no weight changes."""
         ...
 
 

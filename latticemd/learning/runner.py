@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from latticemd.learning.dataset import Trajectory, digest_of
 from latticemd.learning.directory import TrainingDirectory
 from latticemd.learning.errors import ForceErrors, force_errors
 from latticemd.learning.figure import draw_learning_curve
-from latticemd.learning.modelfile import Card, parameter_ranges, save_network, symmetry_of
+from latticemd.learning.modelfile import Card, load_network, parameter_ranges, save_network, symmetry_of
 from latticemd.learning.networks import Bound, build_network, require_torch
 from latticemd.learning.progress import Progress
 from latticemd.learning.trainer import Trainer
@@ -82,12 +83,16 @@ class _Session:
         self.trainer = Trainer(train_input, split, self.bound)
         self.progress = Progress("step", self.trainer.total_steps, console)
         self.data = {name: _about(trajectories) for name, trajectories in split.sets.items()}
+        self.start = _weights_of(train_input) if train_input.start is not None and not directory.resumes else None
         self.saved = 0.0  # seconds of training that the checkpoint has
 
     def begin(self) -> None:
-        """Write the input, and let the network look at its data."""
+        """Write the input, and let the network look at its data, or take the weights of another."""
         write_text_atomically(self.directory.input, self.input.to_yaml())
-        self.trainer.initialise()
+        if self.start is not None:
+            self.trainer.begin_with(self.start)
+        else:
+            self.trainer.initialise()
         trained = sum(p.numel() for p in self.bound.module.parameters())
         log.info("latticemd %s: training %s, %d parameters, on %d states of %d trajectories in %s", __version__,
                  self.input.network.name, trained, self.data["train"]["states"], len(self.split.train),
@@ -230,6 +235,15 @@ class _Session:
                 raise InputError(
                     f"data: the set {name} is not the one that the training in {self.directory.path} began with"
                 )
+
+
+def _weights_of(train_input: TrainInput) -> dict[str, Any]:
+    """The tensors of the network that a training starts from. Raises InputError where it is another kind of network."""
+    card, module = load_network(Path(str(train_input.start)), train_input.precision)
+    network = {"name": train_input.network.name, "parameters": train_input.network.parameters}
+    if card.network != network:
+        raise InputError(f"start: {train_input.start} is a network {card.network}, but network: asks for {network}")
+    return module.state_dict()
 
 
 def _about(trajectories: list[Trajectory]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from latticemd.learning.data import (
     groups_of,
     loss_weights,
     mean_square,
+    predicted,
     referenced,
 )
 from latticemd.learning.errors import ForceErrors, force_errors
@@ -102,22 +103,24 @@ class Trainer:
             module.initialise(group.x[chosen], group.force[chosen])
         self.average, self.best = self._weights(), self._weights()
 
+    def begin_with(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take these weights for the first."""
+        self._put(weights)
+        self.average, self.best = self._weights(), self._weights()
+
     def advance(self) -> None:
         """One step of the optimiser. Raises Diverged when the loss is not finite."""
         import torch
 
         record, options = self.record, self.input.optimiser
-        number, states = self._batch(record.step)
-        group = self.groups[number]
-        inputs, force = group.inputs(states), group.force[states]
+        group, states = self._batch(record.step)
+        batch = self.groups[group].taken(states)
         if self._augmentation is not None:
-            x, force, *known = self._augmentation.turned(number, record.step, inputs[0], force, *inputs[1:])
-            inputs = (x, *known)
+            batch = self._augmentation.turned(group, batch, record.step)
         for parameters in self.optimiser.param_groups:
             parameters["lr"] = self.learning_rate()
         self.bound.train(True)
-        found = self.bound.to(group.model)(*inputs)
-        loss = (group.weight[states, None, None] * (found - force) ** 2).mean()
+        loss = (batch.weight[:, None, None] * (predicted(self.bound, batch) - batch.force) ** 2).mean()
         self.optimiser.zero_grad()
         loss.backward()
         value = float(loss.detach())

@@ -1,0 +1,216 @@
+"""The force field that runs a trained network: nothing of training is needed here."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from latticemd.errors import InputError
+from latticemd.forcefield import Array, Capabilities, Electrons
+from latticemd.learning.modelfile import load_network, require_kind, warnings_outside
+from latticemd.learning.networks import Bound, require_torch
+from latticemd.models.hamiltonian import DensityMatrix
+from latticemd.models.model import Model
+from latticemd.parameters import parameter
+
+if TYPE_CHECKING:
+    import torch
+
+SHIPPED = Path(__file__).parent / "trained"  # networks that come with the package, by name
+TILE = (
+    128  # cells of a tile in each direction of a plane: small enough for caches, large enough for its halo not to show
+)
+_TILE_SITES = 2**14
+_BYTES_PER_SITE = 4096  # of the features of a tile while it is worked on
+
+log = logging.getLogger("latticemd.run")
+
+
+@dataclass(frozen=True)
+class NetworkForceField:
+    """The electronic force that a network has learned, F^(x), from its file.
+
+    Direct networks give forces that are not the gradient of anything, so energies are unknown (NaN) and conserved
+    quantities cannot be followed; conservative ones give the energy too, up to a constant. Where the force of a site is a
+    function of its density, as in the Holstein model, the density follows from it.
+
+    Lattices larger than a tile are done tile by tile, each with its halo, so memory is that of a tile. Outside what the network
+    has seen (on its card) it answers, and the log says by how much it is outside.
+
+    Cost: O(N), see docs/networks.md. For electrons without interaction compare with `cavity` and `poles` by
+    `latticemd evaluate MODEL DATA --against cavity,poles` before you prefer a network.
+    """
+
+    architecture: ClassVar[str] = ""
+    ladder: ClassVar[tuple[dict[str, Any], ...]] = ()
+
+    model: str = parameter(
+        doc="file of a network that `latticemd train` wrote, or the name of one that comes with latticemd"
+    )
+    precision: Literal["float32", "float64"] | None = parameter(
+        None, doc="of the arithmetic; that of the file unless given"
+    )
+    _prepared: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return found_network(self.model)
+
+    def capabilities(self, model: Model, replicas: int) -> Capabilities:
+        """Local, and deterministic on one machine and number of threads."""
+        bound = self._bound()
+        module: Any = bound.module
+        conservative = bool(getattr(module, "conservative", False))
+        halo = getattr(module, "halo", None)
+        sites = min(model.lattice.sites, 4 * _TILE_SITES)
+        return Capabilities(
+            conservative=conservative,
+            deterministic=True,
+            energy=conservative,
+            density=_density_follows(model),
+            halo=halo,
+            bytes_needed=_BYTES_PER_SITE * sites * replicas,
+        )
+
+    def prepare(self, model: Model, replicas: int) -> None:
+        """Read the file. Raises InputError where it is for another kind of model or lattice."""
+        bound, card = self._bound(), self._prepared["card"]
+        require_kind(card, model, self.path)
+        for sentence in warnings_outside(card, model):
+            log.warning("%s: %s", self.path.name, sentence)
+        bound.to(model)
+
+    def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
+        """Forces of all replicas at x (R, N, D)."""
+        import torch
+
+        bound = self._bound()
+        self._warn(model, x)
+        module: Any = bound.to(model)
+        positions = torch.as_tensor(x, dtype=next(module.parameters()).dtype)
+        with torch.no_grad():
+            for r in range(len(x)):
+                out.force[r] = _in_tiles(module, model, positions[r : r + 1]).numpy()
+        out.mu[...] = np.nan if model.mu is None else model.mu
+        out.energy[...] = np.nan
+        if getattr(module, "conservative", False):
+            with torch.no_grad():
+                out.energy[...] = module.energy(positions).double().numpy()
+        if _density_follows(model):
+            out.density[...] = _density(model, x, out.force)
+
+    def close(self) -> None:
+        """Forget the network."""
+        self._prepared.clear()
+
+    def _bound(self) -> Bound:
+        if "bound" not in self._prepared:
+            require_torch()
+            import torch
+
+            card, module = load_network(self.path)
+            name = card.network["name"]
+            if self.architecture not in ("", name):
+                raise InputError(
+                    f"{self.path}: holds a network {name}; use forcefield: {{name: {name}, model: {self.model}}}"
+                )
+            if self.precision is not None:
+                module.to(getattr(torch, self.precision))
+            from latticemd.learning.records import model_of
+
+            module.requires_grad_(False)
+            self._prepared["card"] = card
+            self._prepared["bound"] = Bound(name, card.network["parameters"], model_of(card.model), module)
+        bound: Bound = self._prepared["bound"]
+        return bound
+
+    def _warn(self, model: Model, x: Array) -> None:
+        """Say once what about positions lies outside the training data."""
+        if "warned" in self._prepared:
+            return
+        sentences = set(warnings_outside(self._prepared["card"], model, x)) - set(
+            warnings_outside(self._prepared["card"], model)
+        )
+        for sentence in sorted(sentences):
+            self._prepared["warned"] = True
+            log.warning("%s: %s", self.path.name, sentence)
+
+
+class Enn(NetworkForceField):
+    """`enn`, see `forcefields.networks.enn`."""
+
+    architecture = "enn"
+
+
+class CavityGNN(NetworkForceField):
+    """`cavity_gnn`, see `forcefields.networks.cavity_gnn`."""
+
+    architecture = "cavity_gnn"
+
+
+def found_network(name: str) -> Path:
+    """The file of this path, or the network of this name that comes with the package; the path itself if there is neither."""
+    path = Path(name)
+    shipped = SHIPPED / f"{name}.safetensors"
+    if not path.is_file() and shipped.is_file():
+        return shipped
+    return path
+
+
+def _in_tiles(module: Any, model: Model, x: torch.Tensor) -> torch.Tensor:
+    """The force (1, N, D) of one replica, tile by tile where the lattice is larger than a tile."""
+    import torch
+
+    lattice, halo = model.lattice, getattr(module, "halo", None)
+    if halo is None or lattice.sites <= 2 * _TILE_SITES or getattr(module, "conservative", False):
+        return torch.as_tensor(module(x))
+    reference = module.reference(x) if hasattr(module, "reference") else None
+    grid = (*lattice.shape, -1)
+    out = torch.empty_like(x.reshape(grid))
+    pieces = [_pieces(n, TILE if lattice.directions < 3 else 24) for n in lattice.shape]
+    for piece in itertools.product(*pieces):
+        places = [
+            torch.arange(first - halo, last + halo) % n for (first, last), n in zip(piece, lattice.shape, strict=True)
+        ]
+        part = _taken(x.reshape(grid), places)
+        tile = module.on(lattice.resized(part.shape[:-1]))
+        flat = part.reshape(1, -1, x.shape[2])
+        known = () if reference is None else (_taken(reference.reshape(grid), places).reshape(flat.shape),)
+        force = tile(flat, *known)
+        inner = tuple(slice(halo, halo + last - first) for first, last in piece)
+        out[tuple(slice(first, last) for first, last in piece)] = force.reshape(part.shape)[inner]
+    return out.reshape(x.shape)
+
+
+def _taken(values: torch.Tensor, places: list[torch.Tensor]) -> torch.Tensor:
+    for axis, index in enumerate(places):
+        values = values.index_select(axis, index)
+    return values
+
+
+def _pieces(extent: int, most: int) -> list[tuple[int, int]]:
+    """Nearly equal parts of an extent, none longer than `most`."""
+    count = -(-extent // most)
+    ends = [extent * i // count for i in range(count + 1)]
+    return list(itertools.pairwise(ends))
+
+
+def _density_follows(model: Model) -> bool:
+    """Whether the electronic force of a site is a function of its own density."""
+    return model.orbitals == 1 and not model.needs_bonds and model.components == 1
+
+
+def _density(model: Model, x: Array, force: Array) -> Array:
+    """The density (R, N) behind a force that is linear in it."""
+    empty, full = np.empty_like(force), np.empty_like(force)
+    shape = force.shape[:2]
+    model.electronic_force(DensityMatrix(np.zeros(shape)), x, empty)
+    model.electronic_force(DensityMatrix(np.ones(shape)), x, full)
+    found: Array = ((force - empty) / (full - empty))[..., 0]
+    return found
