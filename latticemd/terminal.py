@@ -136,8 +136,8 @@ def print_evaluation(report: Report) -> None:
         table.add_row(escape(one.name), str(one.states), *(f"{number:.3e}" for number in numbers))
     console.print(table)
     for one in report.sets:
-        parts = Table("by", "", "states or sites", "rms error", "relative", title=one.name, title_justify="left")
-        parts.columns[0].no_wrap = parts.columns[1].no_wrap = True
+        parts = Table("by", "", "count", "rms error", "relative", title=one.name, title_justify="left")
+        parts.columns[0].no_wrap = True
         for key, rows in one.parts.items():
             for i, part in enumerate(rows):
                 first = "" if i else escape(key)

@@ -102,6 +102,31 @@ def test_the_antisymmetric_share_is_that_of_the_matrix(c):
     assert share == pytest.approx(np.sqrt(2 * c**2 / (4 + 0.25 + 2 * c**2)), rel=0.05, abs=1e-14)
 
 
+def test_a_part_without_gradient_counts_all_the_same():
+    register_networks()
+    model = Holstein(Lattice("square", (20, 20)))
+
+    class Known(torch.nn.Module):
+        """As a force that comes from a force field: torch cannot see into it."""
+
+        def __init__(self, learned):
+            super().__init__()
+            self.known = build_network("linear", {"c": 1.0}, model)
+            self.learned = learned
+
+        def forward(self, x):
+            with torch.no_grad():
+                known = self.known(x)
+            return known + self.learned(x)
+
+    springs = build_network("linear", {"a": -1.0, "b": -0.5 + 3.0}, model)  # leaves a spring of 3, and c
+    share = antisymmetric_share(Known(springs), random_positions(model), probes=40)
+    assert share == pytest.approx(np.sqrt(2 / (9 + 2)), rel=0.1)
+    assert antisymmetric_share(Known(torch.nn.Identity()), random_positions(model), probes=40) == pytest.approx(
+        np.sqrt(2 / (4 + 0.25 + 2)), rel=0.1
+    )
+
+
 def test_a_gradient_taken_by_autograd_is_one():
     class Conservative(torch.nn.Module):
         def __init__(self):
@@ -143,7 +168,7 @@ def test_parts_add_up_to_the_whole(network, tmp_path):
     write_dataset(tmp_path / "springs.h5", rough, {})
     evaluator = Evaluator(network(a=0.9, b=0.3))
     errors = evaluator.errors("springs", evaluator.samples(tmp_path / "springs.h5"))
-    assert set(errors.parts) == {"temperature", "step", "neighbours on the same side", "|x|"}
+    assert set(errors.parts) == {"temperature", "step", "same-side neighbours", "|x|"}
     for name, parts in errors.parts.items():
         by_state = name in ("temperature", "step")
         assert sum(part.count for part in parts) == (errors.states if by_state else errors.sites)
@@ -225,4 +250,4 @@ def test_the_command_prints_tables_and_json(network, tmp_path, monkeypatch, caps
             assert json.loads(printed)["invariants"]["operations"] == 192
         else:
             assert "antisymmetric share of the Jacobian" in printed
-            assert "neighbours on the same side" in printed
+            assert "same-side neighbours" in printed
