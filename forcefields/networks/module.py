@@ -143,4 +143,3 @@ class LatticeNetwork(nn.Module):
         cavity.prepare(model, len(x))
         cavity.evaluate(model, np.ascontiguousarray(positions), 0, out)
         return torch.as_tensor(out.force, dtype=x.dtype, device=x.device)
-
