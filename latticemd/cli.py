@@ -295,6 +295,36 @@ def plot(directory: Annotated[Path, typer.Argument(help="Directory of a run.", s
         typer.echo(path)
 
 
+@app.command()
+def analyze(
+    directories: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Directories of runs.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Directory for the results; of one run, RUN/analysis.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", help="Key of the input that labels a run, such as forcefield.name; else what differs."
+        ),
+    ] = None,
+    start: Annotated[
+        float | None,
+        typer.Option("--from", metavar="TIME", help="First time of growth laws; else a tenth of the last."),
+    ] = None,
+    end: Annotated[float | None, typer.Option("--to", metavar="TIME", help="Last time of growth laws.")] = None,
+) -> None:
+    """Measure order, correlations and growth along runs; average runs that repeat each other and compare the others."""
+    from latticemd.analysis.runner import analyze as analysis_of
+    from latticemd.terminal import print_analysis
+
+    analysis, paths = analysis_of(directories, output, by=by, start=start, end=end)
+    print_analysis(analysis)
+    for path in paths:
+        typer.echo(path)
+
+
 @app.callback(invoke_without_command=True)
 def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,

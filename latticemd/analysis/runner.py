@@ -1,0 +1,120 @@
+"""What `latticemd analyze` does: directories of runs in, analysis.h5, tables and figures out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from latticemd.analysis.ensembles import Comparison, Ensemble, compare
+from latticemd.analysis.labels import labels_of
+from latticemd.analysis.measuring import measure_frames, measured_by_the_run, measures_for
+from latticemd.analysis.quantity import Quantity, merged
+from latticemd.build import build_model
+from latticemd.config import RunInput, stored_input
+from latticemd.errors import InputError
+from latticemd.figures.reading import heading
+from latticemd.lattice import Lattice
+from latticemd.output.directory import RunDirectory
+from latticemd.output.frames import Frames
+from latticemd.output.trajectory import read_trajectory
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Groups of runs, and how each of them differs from the first: label -> comparisons."""
+
+    title: str
+    groups: list[Ensemble]
+    comparisons: dict[str, list[Comparison]]
+
+
+@dataclass(frozen=True)
+class MeasuredRun:
+    """What one run tells, before it is grouped with others."""
+
+    path: Path
+    run_input: RunInput
+    title: str
+    lattice: Lattice
+    order_label: str
+    quantities: dict[str, Quantity]
+    notes: list[str]
+
+
+def analyze(
+    directories: Sequence[Path],
+    output: Path | None = None,
+    *,
+    by: str | None = None,
+    start: float | None = None,
+    end: float | None = None,
+) -> tuple[Analysis, list[Path]]:
+    """Measure every frame of the runs, group those that repeat each other, write results and figures; returns their paths.
+
+    `by` is the input key whose value labels a run, see `labels_of`; `start` and `end` [time] bound the growth laws, the last
+    decade unless given. Everything goes to `output`, which for one run is DIR/analysis unless given.
+    Raises InputError where a directory holds no frames, or the runs of a group do not fit together.
+    """
+    from latticemd.analysis.figure import draw_analysis
+    from latticemd.analysis.writing import write_analysis
+
+    place = output or analysis_directory(directories)
+    analysis = analyze_runs([read_and_measure(directory) for directory in directories], by=by, start=start, end=end)
+    place.mkdir(parents=True, exist_ok=True)
+    return analysis, [*write_analysis(analysis, place), *draw_analysis(analysis, place)]
+
+
+def analysis_directory(directories: Sequence[Path]) -> Path:
+    """Where the analysis of one run goes unless told otherwise: into its directory."""
+    if len(directories) != 1:
+        raise InputError(f"--output DIR is needed: where shall the analysis of {len(directories)} runs go?")
+    return RunDirectory(directories[0]).analysis
+
+
+def read_and_measure(directory: Path) -> MeasuredRun:
+    """One pass over the frames of a run; its memory is that of one frame and of the results."""
+    path = Path(directory) / "trajectory.h5"
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: give the directory of a run")
+    with read_trajectory(path) as trajectory:
+        run_input = stored_input(trajectory.attributes["input"], path)
+        model, _ = build_model(run_input)
+        frames = Frames(trajectory, model)
+        if not frames.ordered:
+            raise InputError(
+                f"{path}: its frames tell no order field; add displacement and density to output.fields of the run"
+            )
+        measures, notes = measures_for(model.lattice)
+        if frames.stand_in:
+            notes.append(f"frames hold no density, so (-1)^i {model.symbol}_i stands in for the order field")
+        quantities = measure_frames(frames, measures) | measured_by_the_run(trajectory)
+        return MeasuredRun(
+            Path(directory),
+            run_input,
+            "  ·  ".join(heading(run_input, model)),
+            model.lattice,
+            frames.label,
+            quantities,
+            notes,
+        )
+
+
+def analyze_runs(
+    runs: Sequence[MeasuredRun], *, by: str | None = None, start: float | None = None, end: float | None = None
+) -> Analysis:
+    """Group runs by their labels and compare every group with the first."""
+    members: dict[str, list[MeasuredRun]] = {}
+    for label, run in zip(labels_of([run.run_input for run in runs], by), runs, strict=True):
+        members.setdefault(label, []).append(run)
+    groups = [replace(_together(label, runs), start=start, end=end) for label, runs in members.items()]
+    comparisons = {other.label: compare(groups[0], other) for other in groups[1:]}
+    return Analysis(runs[0].title, groups, comparisons)
+
+
+def _together(label: str, runs: list[MeasuredRun]) -> Ensemble:
+    shared = [name for name in runs[0].quantities if all(name in run.quantities for run in runs)]
+    quantities = {name: merged(name, [run.quantities[name] for run in runs]) for name in shared}
+    notes = list(dict.fromkeys(note for run in runs for note in run.notes))
+    first = runs[0]
+    return Ensemble(label, [run.path for run in runs], first.lattice, first.order_label, quantities, notes=notes)
