@@ -309,6 +309,9 @@ def analyze(
             metavar="KEY", help="Key of the input that labels a run, such as forcefield.name; else what differs."
         ),
     ] = None,
+    paired: Annotated[
+        bool, typer.Option("--paired", help="Compare runs with equal seeds one by one: sees far smaller differences.")
+    ] = False,
     start: Annotated[
         float | None,
         typer.Option("--from", metavar="TIME", help="First time of growth laws; else a tenth of the last."),
@@ -319,7 +322,7 @@ def analyze(
     from latticemd.analysis.runner import analyze as analysis_of
     from latticemd.terminal import print_analysis
 
-    analysis, paths = analysis_of(directories, output, by=by, start=start, end=end)
+    analysis, paths = analysis_of(directories, output, by=by, paired=paired, start=start, end=end)
     print_analysis(analysis)
     for path in paths:
         typer.echo(path)

@@ -10,6 +10,7 @@ from test_figures import write_run
 from typer.testing import CliRunner
 
 from latticemd.analysis.collapse import collapse_correlation, collapse_structure
+from latticemd.analysis.ensembles import compare
 from latticemd.analysis.growth import growth_exponent, local_slope
 from latticemd.analysis.labels import labels_of
 from latticemd.analysis.quantity import Quantity, merged
@@ -281,6 +282,24 @@ def test_groups_differ_in_what_was_made_different_and_in_nothing_else(growing):
     assert verdicts["length_half", 20.0].verdict == "differ"
     assert verdicts["length_half", 20.0].second == pytest.approx(1.25 * verdicts["length_half", 20.0].first, rel=0.05)
     assert [row.difference.verdict for row in compared if row.quantity.startswith("exponent")] == ["agree"] * 3
+
+
+def test_pairs_are_found_by_their_seeds_in_any_order(tmp_path):
+    first = write_growing_runs(tmp_path, [1, 2, 3], "forcefield: {name: ed}")
+    second = write_growing_runs(tmp_path, [3, 1, 2], "forcefield: {name: poles}", factor=1.202)
+    analysis, _ = analyze([*first, *second], tmp_path / "results", paired=True)
+    (compared,) = analysis.comparisons.values()
+    apart = {(row.quantity, row.time): row.difference for row in compared}
+    length = apart["length_half", 20.0]
+    assert length.difference == pytest.approx(0.002 / 1.2 * length.first, rel=0.2)
+    assert length.verdict == "differ"
+    unpaired = compare(*analysis.groups)
+    assert {row.difference.verdict for row in unpaired if row.quantity == "length_half"} == {"agree"}
+    paired_error, error = (rows[-1].difference.error for rows in (compared, unpaired))
+    assert compared[-1].quantity == "exponent_walls"
+    assert paired_error < 0.1 * error
+    with pytest.raises(InputError, match=r"the 6 samples of ed and the 4 of poles have not the same seeds"):
+        analyze([*first, *second[:2]], tmp_path / "results", paired=True)
 
 
 def test_results_are_written_with_dimensions(growing):

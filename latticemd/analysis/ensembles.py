@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,13 @@ from latticemd.analysis.collapse import Collapse, collapse_correlation, collapse
 from latticemd.analysis.growth import LocalSlope, PowerLaw, growth_exponent, local_slope
 from latticemd.analysis.measuring import LENGTHS
 from latticemd.analysis.quantity import Quantity, common_times
-from latticemd.analysis.statistics import Difference, difference_of, difference_of_means
+from latticemd.analysis.statistics import (
+    Difference,
+    difference_of,
+    difference_of_means,
+    paired_difference,
+    resampled_error,
+)
 from latticemd.errors import InputError
 from latticemd.lattice import Lattice
 
@@ -26,10 +32,14 @@ CURVES = 8  # in a scaling collapse
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Runs with one label. Their replicas are samples, side by side in every quantity; `start`, `end` bound the growth law."""
+    """Runs with one label. Their replicas are samples, side by side in every quantity; `start`, `end` bound the growth law.
+
+    `origins` says for each sample what its start and its noise came from: samples of two groups with equal ones are a pair.
+    """
 
     label: str
     runs: list[Path]
+    origins: list[tuple[str, ...]]
     lattice: Lattice
     order_label: str
     quantities: dict[str, Quantity]
@@ -84,6 +94,21 @@ class Ensemble:
                 continue
         return found
 
+    def in_the_order_of(self, other: Ensemble) -> Ensemble:
+        """This group with its samples in the order of their partners in `other`.
+
+        Raises InputError unless every sample of both groups has just one partner.
+        """
+        place = {origin: n for n, origin in enumerate(self.origins)}
+        if not len(place) == len(self.origins) == len(other.origins) or place.keys() != set(other.origins):
+            raise InputError(
+                f"--paired: the {other.samples} samples of {other.label} and the {self.samples} of {self.label} have not the same "
+                "seeds one by one; compare the groups without it"
+            )
+        order = [place[origin] for origin in other.origins]
+        quantities = {name: replace(one, values=one.values[:, order]) for name, one in self.quantities.items()}
+        return replace(self, origins=list(other.origins), quantities=quantities)
+
     def scaling_frames(self, definition: str) -> list[int]:
         """Up to `CURVES` frames in the window of a growth law, evenly in the logarithm of time."""
         law, length = self.laws[definition], self.lengths[definition]
@@ -109,12 +134,16 @@ class Comparison:
     difference: Difference
 
 
-def compare(first: Ensemble, second: Ensemble, times: int = TIMES) -> list[Comparison]:
+def compare(first: Ensemble, second: Ensemble, *, paired: bool = False, times: int = TIMES) -> list[Comparison]:
     """Every quantity that both groups have, at up to so many common times evenly in ln t, and the growth exponents.
 
-    Energies are divided by the number of sites. Of many comparisons some lie far out by chance: of n, about n/22 beyond two
-    standard errors and n/370 beyond three; and those of one time are not independent of each other.
+    Energies are divided by the number of sites. With `paired`, samples with the same start and noise are compared one by one,
+    which sees far smaller differences as long as the two of a pair remember their start; InputError where they are no pairs.
+    Of many comparisons some lie far out by chance: of n, about n/22 beyond two standard errors and n/370 beyond three; and
+    those of one time are not independent of each other.
     """
+    if paired:
+        second = second.in_the_order_of(first)
     rows = []
     for name, one in first.quantities.items():
         other = second.quantities.get(name)
@@ -126,14 +155,21 @@ def compare(first: Ensemble, second: Ensemble, times: int = TIMES) -> list[Compa
                 quantity.at(np.array([time])).values[0] / (group.lattice.sites if name.endswith("_energy") else 1)
                 for group, quantity in ((first, one), (second, other))
             ]
-            rows.append(Comparison(name, one.unit, float(time), difference_of_means(*values)))
-    for definition, law in first.laws.items():
-        if definition in second.laws:
-            other_law = second.laws[definition]
-            error, freedom = float(np.hypot(law.error, other_law.error)), law.samples + other_law.samples - 2
-            apart = difference_of(law.exponent, other_law.exponent, error, freedom)
-            rows.append(Comparison(f"exponent_{definition}", "1", float("nan"), apart))
-    return rows
+            apart = paired_difference(*values) if paired else difference_of_means(*values)
+            rows.append(Comparison(name, one.unit, time, apart))
+    laws = {name: (first.laws[name], second.laws[name]) for name in first.laws if name in second.laws}
+    return rows + [
+        Comparison(f"exponent_{name}", "1", float("nan"), _exponents_apart(*pair, paired))
+        for name, pair in laws.items()
+    ]
+
+
+def _exponents_apart(one: PowerLaw, other: PowerLaw, paired: bool) -> Difference:
+    if paired:
+        error = float(resampled_error(other.resampled - one.resampled, one.samples))
+        return difference_of(one.exponent, other.exponent, error, one.samples - 1)
+    error, freedom = float(np.hypot(one.error, other.error)), one.samples + other.samples - 2
+    return difference_of(one.exponent, other.exponent, error, freedom)
 
 
 def _chosen(time: Array, count: int) -> list[float]:

@@ -22,14 +22,23 @@ FEWEST = 3  # frames that make a slope
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """L(t) = amplitude t^exponent between the times `start` and `end`, with standard errors over `samples` (nan for one)."""
+    """L(t) = amplitude t^exponent between the times `start` and `end`.
+
+    `resampled` (B,) are exponents of means over resampled samples; law by law they belong to the same draws, so that the
+    difference of two exponents of paired samples can be resampled too.
+    """
 
     exponent: float
-    error: float
     amplitude: float
     start: float
     end: float
     samples: int
+    resampled: Array
+
+    @property
+    def error(self) -> float:
+        """The standard error of the exponent over samples; nan for one."""
+        return float(resampled_error(self.resampled, self.samples))
 
     def __call__(self, time: Array) -> Array:
         """L at the given times [length]."""
@@ -79,7 +88,7 @@ def growth_exponent(
     weight = _shares(log_time)
     amplitude = np.exp(weight @ (log_mean - exponent * log_time))
     ends = float(time[window][0]), float(time[window][-1])
-    return PowerLaw(exponent, float(resampled_error(resampled, samples)), float(amplitude), *ends, samples)
+    return PowerLaw(exponent, float(amplitude), *ends, samples, resampled)
 
 
 def local_slope(

@@ -20,7 +20,7 @@ def labels_of(inputs: Sequence[RunInput], by: str | None = None) -> list[str]:
     name of a component where names differ, and its settings where runs with the same component differ in them. With `by`, a
     key such as "forcefield.name" or "model.coupling", its value. Raises InputError for a key that no input has.
     """
-    keys = [flat(run_input.model_dump(mode="json", by_alias=True, serialize_as_any=True)) for run_input in inputs]
+    keys = [keys_of(run_input) for run_input in inputs]
     if by is not None:
         known = sorted({key for one in keys for key in one})
         if by not in known:
@@ -38,13 +38,29 @@ def labels_of(inputs: Sequence[RunInput], by: str | None = None) -> list[str]:
     return labels
 
 
-def flat(block: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested blocks as {"forcefield.name": "ed", ...}; lists stay as they are."""
+def origin_of(run_input: RunInput) -> tuple[str, ...]:
+    """What makes a run the one it is among those with its label: its seeds, and the file that it starts from.
+
+    The seed of a force field is left aside: it belongs to the method and not to the start and the noise.
+    """
+    keys = keys_of(run_input)
+    telling = [
+        key for key in keys if ("seed" in _last(key) or key == "initial.path") and not key.startswith("forcefield.")
+    ]
+    return tuple(f"{key}={keys[key]}" for key in sorted(telling))
+
+
+def keys_of(run_input: RunInput) -> dict[str, Any]:
+    """All keys of an input as {"forcefield.name": "ed", ...}; lists stay as they are."""
+    return _flat(run_input.model_dump(mode="json", by_alias=True, serialize_as_any=True), "")
+
+
+def _flat(block: Any, prefix: str) -> dict[str, Any]:
     if not isinstance(block, dict):
         return {prefix: block}
     found: dict[str, Any] = {}
     for key, value in block.items():
-        found |= flat(value, f"{prefix}.{key}" if prefix else key)
+        found |= _flat(value, f"{prefix}.{key}" if prefix else key)
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from latticemd.analysis.ensembles import Comparison, Ensemble, compare
-from latticemd.analysis.labels import labels_of
+from latticemd.analysis.labels import labels_of, origin_of
 from latticemd.analysis.measuring import measure_frames, measured_by_the_run, measures_for
 from latticemd.analysis.quantity import Quantity, merged
 from latticemd.build import build_model
@@ -38,8 +38,15 @@ class MeasuredRun:
     title: str
     lattice: Lattice
     order_label: str
+    replicas: int
     quantities: dict[str, Quantity]
     notes: list[str]
+
+    @property
+    def origins(self) -> list[tuple[str, ...]]:
+        """What each replica came from, see `origin_of`."""
+        first = self.run_input.replicas.first
+        return [(*origin_of(self.run_input), f"replica={first + r}") for r in range(self.replicas)]
 
 
 def analyze(
@@ -47,20 +54,23 @@ def analyze(
     output: Path | None = None,
     *,
     by: str | None = None,
+    paired: bool = False,
     start: float | None = None,
     end: float | None = None,
 ) -> tuple[Analysis, list[Path]]:
     """Measure every frame of the runs, group those that repeat each other, write results and figures; returns their paths.
 
-    `by` is the input key whose value labels a run, see `labels_of`; `start` and `end` [time] bound the growth laws, the last
-    decade unless given. Everything goes to `output`, which for one run is DIR/analysis unless given.
+    `by` is the input key whose value labels a run, see `labels_of`; `paired` compares samples with equal seeds one by one;
+    `start` and `end` [time] bound the growth laws, the last decade unless given.
+    Everything goes to `output`, which for one run is DIR/analysis unless given.
     Raises InputError where a directory holds no frames, or the runs of a group do not fit together.
     """
     from latticemd.analysis.figure import draw_analysis
     from latticemd.analysis.writing import write_analysis
 
     place = output or analysis_directory(directories)
-    analysis = analyze_runs([read_and_measure(directory) for directory in directories], by=by, start=start, end=end)
+    runs = [read_and_measure(directory) for directory in directories]
+    analysis = analyze_runs(runs, by=by, paired=paired, start=start, end=end)
     place.mkdir(parents=True, exist_ok=True)
     return analysis, [*write_analysis(analysis, place), *draw_analysis(analysis, place)]
 
@@ -95,20 +105,26 @@ def read_and_measure(directory: Path) -> MeasuredRun:
             "  ·  ".join(heading(run_input, model)),
             model.lattice,
             frames.label,
+            len(frames.groups),
             quantities,
             notes,
         )
 
 
 def analyze_runs(
-    runs: Sequence[MeasuredRun], *, by: str | None = None, start: float | None = None, end: float | None = None
+    runs: Sequence[MeasuredRun],
+    *,
+    by: str | None = None,
+    paired: bool = False,
+    start: float | None = None,
+    end: float | None = None,
 ) -> Analysis:
     """Group runs by their labels and compare every group with the first."""
     members: dict[str, list[MeasuredRun]] = {}
     for label, run in zip(labels_of([run.run_input for run in runs], by), runs, strict=True):
         members.setdefault(label, []).append(run)
     groups = [replace(_together(label, runs), start=start, end=end) for label, runs in members.items()]
-    comparisons = {other.label: compare(groups[0], other) for other in groups[1:]}
+    comparisons = {other.label: compare(groups[0], other, paired=paired) for other in groups[1:]}
     return Analysis(runs[0].title, groups, comparisons)
 
 
@@ -117,4 +133,7 @@ def _together(label: str, runs: list[MeasuredRun]) -> Ensemble:
     quantities = {name: merged(name, [run.quantities[name] for run in runs]) for name in shared}
     notes = list(dict.fromkeys(note for run in runs for note in run.notes))
     first = runs[0]
-    return Ensemble(label, [run.path for run in runs], first.lattice, first.order_label, quantities, notes=notes)
+    origins = [origin for run in runs for origin in run.origins]
+    return Ensemble(
+        label, [run.path for run in runs], origins, first.lattice, first.order_label, quantities, notes=notes
+    )

@@ -35,6 +35,8 @@ from latticemd.output.directory import write_atomically
 if TYPE_CHECKING:
     from latticemd.analysis.runner import Analysis
 
+LAW = ("exponent", "error", "amplitude", "start", "end", "samples")
+
 
 def write_analysis(analysis: Analysis, directory: Path) -> list[Path]:
     """Write all files into `directory`, replacing earlier ones, and return their paths."""
@@ -65,7 +67,7 @@ def _write_group(file: h5py.Group, group: Ensemble) -> None:
         _write_quantity(file.create_group(name), quantity)
     for definition, law in group.laws.items():
         place = file.create_group(f"growth/{definition}")
-        place.attrs.update(vars(law))
+        place.attrs.update({name: getattr(law, name) for name in LAW})
         slope = group.slopes[definition]
         _write(place, "local_time", slope.time, "time")
         _write(place, "local_slope", slope.slope, "1")
