@@ -10,9 +10,12 @@ from test_figures import write_run
 from typer.testing import CliRunner
 
 from latticemd.analysis.collapse import collapse_correlation, collapse_structure
+from latticemd.analysis.distributions import edges_for, histogram
+from latticemd.analysis.domains import domain_sizes, size_distribution, size_of_a_sites_domain
 from latticemd.analysis.ensembles import compare
 from latticemd.analysis.growth import growth_exponent, local_slope
 from latticemd.analysis.labels import labels_of
+from latticemd.analysis.measuring import energy_budget
 from latticemd.analysis.quantity import Quantity, merged
 from latticemd.analysis.runner import analyze
 from latticemd.analysis.statistics import (
@@ -179,6 +182,69 @@ def test_a_collapse_needs_lengths():
         collapse_correlation(np.arange(5.0), np.ones((2, 5)), np.array([1.0, np.nan]))
 
 
+# domains and distributions
+
+
+def test_a_mosaic_has_as_many_domains_as_it_has_tiles():
+    lattice = Lattice("square", (24, 24))
+    mosaic = 1.0 - 2.0 * ((lattice.cells // 4).sum(axis=1) % 2)
+    sizes = domain_sizes(0.4 * mosaic, lattice.bonds())
+    assert sizes.tolist() == [16] * 36
+    assert size_of_a_sites_domain(sizes) == 16.0
+    size, share = size_distribution(sizes, lattice.sites)
+    assert share[size == 16.0] == pytest.approx([1.0])
+    assert share.sum() == pytest.approx(1.0)
+
+
+def test_a_domain_goes_on_across_a_periodic_boundary_and_ends_at_an_open_one():
+    def sizes(boundary):
+        lattice = Lattice("square", (12, 9), boundary)
+        outer = np.where((lattice.cells[:, 0] < 2) | (lattice.cells[:, 0] >= 9), 1.0, -1.0)
+        return domain_sizes(outer, lattice.bonds()).tolist()
+
+    assert sizes("periodic") == [63, 45]
+    assert sizes("open") == [63, 27, 18]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("ladder", (20,)), ("triangular", (8, 9)), ("honeycomb", (6, 6)), ("cubic", (4, 5, 6))]
+)
+def test_flipped_sites_are_domains_of_one_on_every_lattice(name, shape):
+    lattice = Lattice(name, shape)
+    field = np.full(lattice.sites, 0.3)
+    field[[1, lattice.sites // 2]] = -0.1
+    assert domain_sizes(field, lattice.bonds()).tolist() == [lattice.sites - 2, 1, 1]
+    field[-1] = 0.0  # a vacancy
+    assert domain_sizes(field, lattice.bonds()).sum() == lattice.sites - 1
+    sizes = np.array([lattice.sites - 2, 1, 1])
+    assert size_of_a_sites_domain(sizes) == pytest.approx(((lattice.sites - 2) ** 2 + 2) / lattice.sites)
+
+
+def test_the_histogram_is_a_density():
+    values = np.random.default_rng(7).normal(0.5, 1.2, size=(2, 200_000))
+    edges = edges_for([3.0, np.abs(values).max()], bins=60)
+    found, width = histogram(values, edges), edges[1] - edges[0]
+    assert found.sum(axis=1) * width == pytest.approx([1.0, 1.0])
+    middles = 0.5 * (edges[1:] + edges[:-1])
+    expected = np.exp(-0.5 * ((middles - 0.5) / 1.2) ** 2) / (1.2 * np.sqrt(2 * np.pi))
+    assert np.abs(found - expected).max() < 5 * np.sqrt(0.33 / width / 200_000) + 0.01 * width**2
+    with pytest.raises(InputError, match=r"1 values lie outside the bins from -1 to 1, up to 2"):
+        histogram(np.array([[0.0, 2.0]]), np.linspace(-1, 1, 3))
+
+
+def test_the_energy_budget_adds_up():
+    time = np.arange(5.0)
+    known = {
+        "free_energy": Quantity(time, -5.0 - time[:, None], "energy"),
+        "classical_energy": Quantity(time[::2], 3.0 + time[::2, None], "energy"),
+        "conserved_energy": Quantity(time, np.full((5, 1), -2.0), "energy"),
+    }
+    budget = energy_budget(known)
+    assert budget["electronic_energy"].time.tolist() == [0, 2, 4]
+    assert budget["electronic_energy"].values[:, 0].tolist() == [-8, -12, -16]
+    assert budget["heat"].values[:, 0].tolist() == [-3, -4, -5, -6, -7]
+
+
 # runs that repeat each other
 
 
@@ -305,7 +371,7 @@ def test_pairs_are_found_by_their_seeds_in_any_order(tmp_path):
 def test_results_are_written_with_dimensions(growing):
     folder, analysis, files = growing
     assert {path.name for path in files} == {
-        "analysis.h5", "series.csv", "growth.csv", "comparison.csv", "growth.png", "scaling.png", "comparison.png"
+        "analysis.h5", "series.csv", "growth.csv", "comparison.csv", "growth.png", "scaling.png", "states.png", "comparison.png"
     }  # fmt: skip
     with h5py.File(folder / "results/analysis.h5") as file:
         group = file["groups/1"]
@@ -314,6 +380,8 @@ def test_results_are_written_with_dimensions(growing):
         assert group["length_half/samples"].shape == (41, 6)
         assert group["correlation/mean"].shape == (41, len(group["correlation/coordinate"]))
         assert group["correlation/coordinate"].attrs["unit"] == "length"
+        assert group["displacements/mean"].attrs["unit"] == "1/length"
+        assert len(group["domain_distribution/time"]) == 12
         assert group["structure_factor/coordinate"].attrs["unit"] == "1/length"
         assert group["growth/half"].attrs["exponent"] == analysis.groups[1].laws["half"].exponent
         units = []

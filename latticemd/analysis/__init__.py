@@ -8,6 +8,8 @@ module          what it answers
 ==============  ==================================================================================================
 `statistics`    means, errors from sample to sample, resampling; do two groups of runs differ?
 `growth`        the exponent of L(t) ~ t^n with its error, and its local slope
+`domains`       how large are the regions of one sign?
+`distributions` how are displacements distributed?
 `collapse`      do C(r/L) of all times lie on one curve?
 ==============  ==================================================================================================
 """

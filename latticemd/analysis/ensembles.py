@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from latticemd.analysis.collapse import Collapse, collapse_correlation, collapse_structure
 from latticemd.analysis.growth import LocalSlope, PowerLaw, growth_exponent, local_slope
-from latticemd.analysis.measuring import LENGTHS
+from latticemd.analysis.measuring import EXTENSIVE, LENGTHS
 from latticemd.analysis.quantity import Quantity, common_times
 from latticemd.analysis.statistics import (
     Difference,
@@ -137,7 +137,8 @@ class Comparison:
 def compare(first: Ensemble, second: Ensemble, *, paired: bool = False, times: int = TIMES) -> list[Comparison]:
     """Every quantity that both groups have, at up to so many common times evenly in ln t, and the growth exponents.
 
-    Energies are divided by the number of sites. With `paired`, samples with the same start and noise are compared one by one,
+    Extensive quantities are divided by the number of sites.
+    With `paired`, samples with the same start and noise are compared one by one,
     which sees far smaller differences as long as the two of a pair remember their start; InputError where they are no pairs.
     Of many comparisons some lie far out by chance: of n, about n/22 beyond two standard errors and n/370 beyond three; and
     those of one time are not independent of each other.
@@ -152,7 +153,7 @@ def compare(first: Ensemble, second: Ensemble, *, paired: bool = False, times: i
         common = common_times([one, other])
         for time in _chosen(common[common > 0], times):
             values = [
-                quantity.at(np.array([time])).values[0] / (group.lattice.sites if name.endswith("_energy") else 1)
+                quantity.at(np.array([time])).values[0] / (group.lattice.sites if name in EXTENSIVE else 1)
                 for group, quantity in ((first, one), (second, other))
             ]
             apart = paired_difference(*values) if paired else difference_of_means(*values)

@@ -34,14 +34,18 @@ def draw_analysis(analysis: Analysis, directory: Path) -> list[Path]:
     ================  ======================================================================================
     growth.png        wall fraction and lengths over time, with the fitted laws, and local slopes below
     scaling.png       C(r) and S(k) at several times, as they are and scaled by L(t); a row for each group
+    states.png        distributions of x and of domain sizes, domains and energies over time; a row for each group
     comparison.png    groups against the first one: differences in standard errors, C(r) at the last time
     ================  ======================================================================================
     """
     import matplotlib
 
+    from latticemd.analysis.figure_states import states_figure
+
     figures: dict[str, Callable[[Analysis], Figure]] = {"growth.png": _growth_figure}
     if any(group.collapses for group in analysis.groups):
         figures["scaling.png"] = _scaling_figure
+    figures["states.png"] = states_figure
     if analysis.comparisons:
         figures["comparison.png"] = _comparison_figure
     folder = directory / "figures"
@@ -54,9 +58,9 @@ def draw_analysis(analysis: Analysis, directory: Path) -> list[Path]:
 
 def _growth_figure(analysis: Analysis) -> Figure:
     shown = [name for name in DEFINITIONS if any(name in group.lengths for group in analysis.groups)]
-    made = page(analysis.title, _caption(analysis), 4.3 * (1 + len(shown)) + 0.4, 7.2)
+    made = page(analysis.title, caption_of(analysis), 4.3 * (1 + len(shown)) + 0.4, 7.2)
     above, below = made.subplots(2, 1 + len(shown), squeeze=False)
-    for group, colour in _coloured(analysis):
+    for group, colour in coloured(analysis):
         _curve(above[0], group, "wall_fraction", colour)
         _curve(below[0], group, "local_amplitude", colour)
         for name, axis, slopes in zip(shown, above[1:], below[1:], strict=True):
@@ -107,7 +111,7 @@ def _curve_of_known(axis: Axes, group: Ensemble, name: str, colour: str) -> None
 
 def _scaling_figure(analysis: Analysis) -> Figure:
     groups = [group for group in analysis.groups if group.collapses]
-    made = page(analysis.title, _caption(analysis), 15.2, 3.9 * len(groups) + 0.7)
+    made = page(analysis.title, caption_of(analysis), 15.2, 3.9 * len(groups) + 0.7)
     for row, group in zip(made.subplots(len(groups), 4, squeeze=False), groups, strict=True):
         for name, plain, scaled in (("correlation", *row[:2]), ("structure_factor", *row[2:])):
             if name in group.collapses:
@@ -146,11 +150,11 @@ def _comparison_figure(analysis: Analysis) -> Figure:
     rows = {(row.quantity, row.time): None for rows in analysis.comparisons.values() for row in rows}
     profile = any("correlation" in group.quantities for group in analysis.groups)
     height = max(4.5, 0.22 * len(rows) + 1.5)
-    made = page(analysis.title, _caption(analysis), 8.0 + 5.0 * profile, height)
+    made = page(analysis.title, caption_of(analysis), 8.0 + 5.0 * profile, height)
     axes = made.subplots(1, 1 + profile, squeeze=False)[0]
     _distances(axes[0], analysis, list(rows))
     if profile:
-        for group, colour in _coloured(analysis):
+        for group, colour in coloured(analysis):
             if "correlation" in group.quantities:
                 quantity = group.quantities["correlation"]
                 assert quantity.coordinate is not None
@@ -166,7 +170,7 @@ def _comparison_figure(analysis: Analysis) -> Figure:
 def _distances(axis: Axes, analysis: Analysis, rows: list[tuple[str, float]]) -> None:
     """Differences from the first group in standard errors, one line for each quantity and time."""
     names = [f"{name.replace('_', ' ')}" + (f"  $t$ = {time:.3g}" if np.isfinite(time) else "") for name, time in rows]
-    for (group, colour), compared in zip(_coloured(analysis)[1:], analysis.comparisons.values(), strict=True):
+    for (group, colour), compared in zip(coloured(analysis)[1:], analysis.comparisons.values(), strict=True):
         place = {(row.quantity, row.time): n for n, row in enumerate(compared)}
         known = [(n, compared[place[row]].difference) for n, row in enumerate(rows) if row in place]
         known = [(n, one) for n, one in known if np.isfinite(one.distance)]
@@ -182,11 +186,13 @@ def _distances(axis: Axes, analysis: Analysis, rows: list[tuple[str, float]]) ->
     axis.legend(fontsize=9)
 
 
-def _coloured(analysis: Analysis) -> list[tuple[Ensemble, str]]:
+def coloured(analysis: Analysis) -> list[tuple[Ensemble, str]]:
+    """Every group with its colour."""
     return [(group, GROUPS[n % len(GROUPS)]) for n, group in enumerate(analysis.groups)]
 
 
-def _caption(analysis: Analysis) -> str:
+def caption_of(analysis: Analysis) -> str:
+    """The line below a figure: which groups of how many samples."""
     return ",   ".join(
         f"{group.label or 'all runs'}: {group.samples} sample{'s' * (group.samples > 1)}" for group in analysis.groups
     )

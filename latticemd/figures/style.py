@@ -64,10 +64,16 @@ def draw_replicas(
 
 
 def draw_band(
-    axis: Axes, x: NDArray[Any], mean: NDArray[Any], error: NDArray[Any], colour: str, label: str | None = None
+    axis: Axes,
+    x: NDArray[Any],
+    mean: NDArray[Any],
+    error: NDArray[Any],
+    colour: str,
+    label: str | None = None,
+    dashes: str = "-",
 ) -> None:
     """A mean with a band of one standard error on both sides, where one is known."""
-    axis.plot(x, mean, color=colour, label=label)
+    axis.plot(x, mean, color=colour, label=label, ls=dashes)
     if np.isfinite(error).any():
         axis.fill_between(x, mean - error, mean + error, color=colour, alpha=0.25, lw=0)
 

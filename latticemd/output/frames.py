@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from latticemd.models.model import Model, Motion
 from latticemd.output.trajectory import Trajectory
+from latticemd.ramps import Ramp
 from latticemd.state import Array
+from latticemd.system import model_at
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Frames:
 
     trajectory: Trajectory
     model: Model
+    ramps: Mapping[str, Ramp] = field(default_factory=dict)
     most: int | None = None
 
     def __len__(self) -> int:
@@ -46,6 +50,10 @@ class Frames:
     def has(self, name: str) -> bool:
         """Whether frames hold the element `name`, such as displacement or density."""
         return bool(self.groups) and f"{self.groups[0]}/{name}" in self.trajectory.elements()
+
+    def model_at(self, frame: int) -> Model:
+        """The model with its ramped parameters at their values for the step of a frame."""
+        return model_at(self.model, self.ramps, int(self.steps[frame]))
 
     def displacement(self, frame: int) -> Array:
         """x (R, N, D); nan where frames do not hold it."""

@@ -1,0 +1,102 @@
+"""One page about the states that groups of runs pass through: distributions of x, domains, energies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latticemd.analysis.ensembles import Ensemble
+from latticemd.figures.style import BLACK, BLUE, GREY, GROUPS, ORANGE, draw_band, page, plain_ticks, time_label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from latticemd.analysis.runner import Analysis
+
+Array = NDArray[Any]
+
+ENERGIES = {
+    "total_energy": ("total", BLACK, "-"),
+    "free_energy": ("free energy", BLUE, "-"),
+    "classical_energy": ("classical", GROUPS[2], "-"),
+    "electronic_energy": ("electronic", GROUPS[3], "-"),
+    "kinetic_energy": ("kinetic", ORANGE, "-"),
+    "heat": ("heat from the bath", GREY, "--"),
+}
+
+
+def states_figure(analysis: Analysis) -> Figure:
+    """A row for each group: the distribution of x, that of domain sizes, numbers of domains, and energies per site."""
+    from latticemd.analysis.figure import caption_of
+
+    made = page(analysis.title, caption_of(analysis), 16.4, 3.9 * len(analysis.groups) + 0.7)
+    for row, group in zip(made.subplots(len(analysis.groups), 4, squeeze=False), analysis.groups, strict=True):
+        for axis, draw in zip(row, (_displacements, _domain_sizes, _domains, _energies), strict=True):
+            draw(axis, group)
+        if len(analysis.groups) > 1:
+            row[0].set_title(group.label, loc="left")
+    return made
+
+
+def _displacements(axis: Axes, group: Ensemble) -> None:
+    names = [name for name in group.quantities if name.startswith("displacements")]
+    if not names:
+        axis.set_visible(False)
+        return
+    _curves_of_times(axis, group, names[0])
+    axis.set(
+        xlabel="$x$" if len(names) == 1 else "first component of $x$", ylabel="probability density", ylim=(0, None)
+    )
+    axis.legend(fontsize=9)
+
+
+def _domain_sizes(axis: Axes, group: Ensemble) -> None:
+    if "domain_distribution" not in group.quantities:
+        axis.set_visible(False)
+        return
+    _curves_of_times(axis, group, "domain_distribution")
+    axis.set(xscale="log", xlabel="sites of a domain", ylabel="share of the lattice", ylim=(0, None))
+
+
+def _curves_of_times(axis: Axes, group: Ensemble, name: str) -> None:
+    import matplotlib
+
+    quantity = group.quantities[name]
+    assert quantity.coordinate is not None
+    mean, _ = quantity.mean_and_error()
+    shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.92, len(mean))[::-1])
+    for n, (time, curve, shade) in enumerate(zip(quantity.time, mean, shades, strict=True)):
+        label = time_label(time) if n in (0, len(mean) // 2, len(mean) - 1) else None
+        axis.plot(quantity.coordinate, curve, color=shade, label=label, lw=1.4)
+
+
+def _domains(axis: Axes, group: Ensemble) -> None:
+    for name, label, colour in (
+        ("domains_per_site", "domains per site", BLUE),
+        ("largest_domain", "share of the largest", ORANGE),
+    ):
+        quantity = group.quantities[name]
+        mean, error = quantity.mean_and_error()
+        later = quantity.time > 0
+        draw_band(axis, quantity.time[later], mean[later], error[later], colour, label)
+    axis.set(xscale="log", yscale="log", xlabel="time")
+    plain_ticks(axis)
+    axis.legend(fontsize=9)
+
+
+def _energies(axis: Axes, group: Ensemble) -> None:
+    known = {name: group.quantities[name] for name in ENERGIES if name in group.quantities}
+    if not known:
+        axis.set_visible(False)
+        return
+    for name, quantity in known.items():
+        label, colour, dashes = ENERGIES[name]
+        mean, error = quantity.mean_and_error()
+        sites, later = group.lattice.sites, quantity.time > 0
+        draw_band(axis, quantity.time[later], mean[later] / sites, error[later] / sites, colour, label, dashes)
+    axis.set(xscale="log", xlabel="time", ylabel="energy per site")
+    plain_ticks(axis)
+    axis.legend(fontsize=9)
