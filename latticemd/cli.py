@@ -312,6 +312,9 @@ def analyze(
     paired: Annotated[
         bool, typer.Option("--paired", help="Compare runs with equal seeds one by one: sees far smaller differences.")
     ] = False,
+    spectra: Annotated[
+        bool, typer.Option("--spectra", help="Densities of states too, of all sites, at walls and inside domains.")
+    ] = False,
     start: Annotated[
         float | None,
         typer.Option("--from", metavar="TIME", help="First time of growth laws; else a tenth of the last."),
@@ -322,7 +325,7 @@ def analyze(
     from latticemd.analysis.runner import analyze as analysis_of
     from latticemd.terminal import print_analysis
 
-    analysis, paths = analysis_of(directories, output, by=by, paired=paired, start=start, end=end)
+    analysis, paths = analysis_of(directories, output, by=by, paired=paired, spectra=spectra, start=start, end=end)
     print_analysis(analysis)
     for path in paths:
         typer.echo(path)

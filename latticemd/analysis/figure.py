@@ -35,17 +35,20 @@ def draw_analysis(analysis: Analysis, directory: Path) -> list[Path]:
     growth.png        wall fraction and lengths over time, with the fitted laws, and local slopes below
     scaling.png       C(r) and S(k) at several times, as they are and scaled by L(t); a row for each group
     states.png        distributions of x and of domain sizes, domains and energies over time; a row for each group
+    spectra.png       densities of states at several times, and at walls and inside domains at the last one
     comparison.png    groups against the first one: differences in standard errors, C(r) at the last time
     ================  ======================================================================================
     """
     import matplotlib
 
-    from latticemd.analysis.figure_states import states_figure
+    from latticemd.analysis.figure_states import spectra_figure, states_figure
 
     figures: dict[str, Callable[[Analysis], Figure]] = {"growth.png": _growth_figure}
     if any(group.collapses for group in analysis.groups):
         figures["scaling.png"] = _scaling_figure
     figures["states.png"] = states_figure
+    if any("density_of_states" in group.quantities for group in analysis.groups):
+        figures["spectra.png"] = spectra_figure
     if analysis.comparisons:
         figures["comparison.png"] = _comparison_figure
     folder = directory / "figures"

@@ -1,4 +1,4 @@
-"""One page about the states that groups of runs pass through: distributions of x, domains, energies."""
+"""Pages about the states that groups of runs pass through: distributions of x, domains, energies; levels of the electrons."""
 
 from __future__ import annotations
 
@@ -38,6 +38,28 @@ def states_figure(analysis: Analysis) -> Figure:
             draw(axis, group)
         if len(analysis.groups) > 1:
             row[0].set_title(group.label, loc="left")
+    return made
+
+
+def spectra_figure(analysis: Analysis) -> Figure:
+    """A row for each group: the density of states at several times, and that at walls and inside domains at the last one."""
+    from latticemd.analysis.figure import caption_of
+
+    groups = [group for group in analysis.groups if "density_of_states" in group.quantities]
+    made = page(analysis.title, caption_of(analysis), 12.0, 3.9 * len(groups) + 0.7)
+    for (left, right), group in zip(made.subplots(len(groups), 2, squeeze=False), groups, strict=True):
+        _curves_of_times(left, group, "density_of_states")
+        for name, label, colour in (("at_walls", "at domain walls", ORANGE), ("inside", "inside domains", BLUE)):
+            quantity = group.quantities[f"density_of_states_{name}"]
+            assert quantity.coordinate is not None
+            mean, error = quantity.mean_and_error()
+            draw_band(right, quantity.coordinate, mean[-1], error[-1], colour, label)
+        right.set_title(time_label(group.quantities["density_of_states"].time[-1]))
+        for axis in (left, right):
+            axis.set(xlabel="energy", ylabel="density of states per orbital", ylim=(0, None))
+            axis.legend(fontsize=9)
+        if len(groups) > 1:
+            left.set_title(group.label, loc="left")
     return made
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from latticemd.analysis.distributions import edges_for
 from latticemd.analysis.ensembles import Comparison, Ensemble, compare
 from latticemd.analysis.labels import labels_of, origin_of
 from latticemd.analysis.measuring import (
@@ -19,18 +15,14 @@ from latticemd.analysis.measuring import (
     measures_for,
     rare_measures_for,
 )
-from latticemd.analysis.quantity import Quantity, common_times, merged
-from latticemd.build import build_model
-from latticemd.config import RunInput, stored_input
+from latticemd.analysis.quantity import Quantity, merged
+from latticemd.analysis.shared import Shared, frames_at, opened
+from latticemd.analysis.spectra import densities_of_states, spectral_forcefield
+from latticemd.config import RunInput
 from latticemd.errors import InputError
-from latticemd.figures.reading import chosen_frames, heading
+from latticemd.figures.reading import heading
 from latticemd.lattice import Lattice
 from latticemd.output.directory import RunDirectory
-from latticemd.output.frames import Frames
-from latticemd.output.trajectory import read_trajectory
-from latticemd.state import Array
-
-DISTRIBUTIONS = 12  # frames whose histograms are taken, evenly in the logarithm of time
 
 
 @dataclass(frozen=True)
@@ -68,12 +60,14 @@ def analyze(
     *,
     by: str | None = None,
     paired: bool = False,
+    spectra: bool = False,
     start: float | None = None,
     end: float | None = None,
 ) -> tuple[Analysis, list[Path]]:
     """Measure every frame of the runs, group those that repeat each other, write results and figures; returns their paths.
 
     `by` is the input key whose value labels a run, see `labels_of`; `paired` compares samples with equal seeds one by one;
+    `spectra` asks for densities of states;
     `start` and `end` [time] bound the growth laws, the last decade unless given.
     Everything goes to `output`, which for one run is DIR/analysis unless given.
     Raises InputError where a directory holds no frames, or the runs of a group do not fit together.
@@ -83,7 +77,7 @@ def analyze(
 
     place = output or analysis_directory(directories)
     shared = Shared.by(directories)
-    runs = [read_and_measure(directory, shared) for directory in directories]
+    runs = [read_and_measure(directory, shared, spectra) for directory in directories]
     analysis = analyze_runs(runs, by=by, paired=paired, start=start, end=end)
     place.mkdir(parents=True, exist_ok=True)
     return analysis, [*write_analysis(analysis, place), *draw_analysis(analysis, place)]
@@ -96,39 +90,9 @@ def analysis_directory(directories: Sequence[Path]) -> Path:
     return RunDirectory(directories[0]).analysis
 
 
-@dataclass(frozen=True)
-class Shared:
-    """What runs must have in common for their distributions to be put together: a few times (T,), and the bins of x."""
-
-    times: Array
-    edges: Array
-
-    @classmethod
-    def by(cls, directories: Sequence[Path]) -> Shared:
-        """Times evenly in their logarithm among those that all runs have, and bins that hold x at these times."""
-        frame_times = []
-        for directory in directories:
-            with _opened(directory) as (_, frames):
-                frame_times.append(Quantity(frames.time, np.zeros((len(frames), 1)), "1"))
-        common = common_times(frame_times)
-        times = common[chosen_frames(common, DISTRIBUTIONS)] if len(common) else common
-        return cls(times, edges_for(cls(times, np.zeros(0)).largest(directory) for directory in directories))
-
-    def frames_of(self, frames: Frames) -> list[int]:
-        """The numbers of the frames at these times."""
-        return [int(np.abs(frames.time - time).argmin()) for time in self.times]
-
-    def largest(self, directory: Path) -> float:
-        """The largest |x| of a run at these times; 0 where frames hold no x."""
-        with _opened(directory) as (_, frames):
-            if not frames.has("displacement"):
-                return 0.0
-            return max((float(np.abs(frames.displacement(one)).max()) for one in self.frames_of(frames)), default=0.0)
-
-
-def read_and_measure(directory: Path, shared: Shared) -> MeasuredRun:
+def read_and_measure(directory: Path, shared: Shared, spectra: bool = False) -> MeasuredRun:
     """One pass over the frames of a run; its memory is that of one frame and of the results."""
-    with _opened(directory) as (run_input, frames):
+    with opened(directory) as (run_input, frames):
         if not frames.ordered:
             raise InputError(
                 f"{frames.trajectory.path}: its frames tell no order field; the run needs output.fields displacement and density"
@@ -137,7 +101,12 @@ def read_and_measure(directory: Path, shared: Shared) -> MeasuredRun:
         if frames.stand_in:
             notes.append(f"frames hold no density, so (-1)^i {frames.model.symbol}_i stands in for the order field")
         quantities = measure_frames(frames, measures, range(len(frames)))
-        quantities |= measure_frames(frames, rare_measures_for(frames, shared.edges), shared.frames_of(frames))
+        quantities |= measure_frames(frames, rare_measures_for(frames, shared.edges), frames_at(frames, shared.times))
+        if spectra and shared.window is None:
+            notes.append("no density of states: it needs frames with x, and electrons that do not interact")
+        elif spectra and shared.window is not None:
+            measure = densities_of_states(spectral_forcefield(), shared.window)
+            quantities |= measure_frames(frames, [measure], frames_at(frames, shared.few_times))
         quantities |= measured_by_the_run(frames.trajectory)
         quantities |= energy_budget(quantities)
         return MeasuredRun(
@@ -150,17 +119,6 @@ def read_and_measure(directory: Path, shared: Shared) -> MeasuredRun:
             quantities,
             notes,
         )
-
-
-@contextmanager
-def _opened(directory: Path) -> Iterator[tuple[RunInput, Frames]]:
-    """The resolved input and the frames of the run in a directory."""
-    path = Path(directory) / "trajectory.h5"
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: give the directory of a run")
-    with read_trajectory(path) as trajectory:
-        run_input = stored_input(trajectory.attributes["input"], path)
-        yield run_input, Frames(trajectory, *build_model(run_input))
 
 
 def analyze_runs(
