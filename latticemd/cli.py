@@ -315,17 +315,26 @@ def analyze(
     spectra: Annotated[
         bool, typer.Option("--spectra", help="Densities of states too, of all sites, at walls and inside domains.")
     ] = False,
+    dynamics: Annotated[
+        bool, typer.Option("--dynamics", help="S(q, w) too, of the frames between the two times.")
+    ] = False,
     start: Annotated[
         float | None,
-        typer.Option("--from", metavar="TIME", help="First time of growth laws; else a tenth of the last."),
+        typer.Option(
+            "--from", metavar="TIME", help="First time of growth laws and averages; else a tenth of the last."
+        ),
     ] = None,
-    end: Annotated[float | None, typer.Option("--to", metavar="TIME", help="Last time of growth laws.")] = None,
+    end: Annotated[
+        float | None, typer.Option("--to", metavar="TIME", help="Last time of growth laws and averages.")
+    ] = None,
 ) -> None:
     """Measure order, correlations and growth along runs; average runs that repeat each other and compare the others."""
     from latticemd.analysis.runner import analyze as analysis_of
     from latticemd.terminal import print_analysis
 
-    analysis, paths = analysis_of(directories, output, by=by, paired=paired, spectra=spectra, start=start, end=end)
+    analysis, paths = analysis_of(
+        directories, output, by=by, paired=paired, spectra=spectra, dynamics=dynamics, start=start, end=end
+    )
     print_analysis(analysis)
     for path in paths:
         typer.echo(path)

@@ -82,7 +82,10 @@ def print_analysis(analysis: Analysis) -> None:
             )  # fmt: skip
             title = ""
         table.add_section()
-    Console().print(table)
+    if table.row_count:
+        Console().print(table)
+    else:
+        typer.echo("no growth law: too few frames in which domains have a size")
     for label, rows in analysis.comparisons.items():
         _print_comparison(analysis.groups[0].label, label, rows)
     for group in analysis.groups:

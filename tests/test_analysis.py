@@ -30,6 +30,7 @@ from latticemd.config import load_input
 from latticemd.errors import InputError
 from latticemd.lattice import Lattice
 from latticemd.output.directory import RunDirectory
+from latticemd.runner import run
 
 
 def gaussian_fields(lattice, widths, samples=1, seed=0):
@@ -294,15 +295,20 @@ def test_samples_are_put_together_at_the_times_that_all_runs_have():
 # from directories of runs to results
 
 
-def write_growing_runs(folder, seeds, more="", exponent=1 / 3, factor=1.2):
-    """Runs of Gaussian fields whose width grows as factor t^exponent, frames every 0.5 up to t = 20."""
-    lattice = Lattice("square", (96, 96))
-    widths = factor * np.concatenate([[1e-3], 0.5 * np.arange(1, 41)]) ** exponent
+def table(path):
+    """The rows of a CSV file."""
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def write_growing_runs(folder, seeds, more="", factor=1.2, side=96, spacing=0.5):
+    """Runs of Gaussian fields whose width grows as factor t^(1/3), up to t = 20."""
+    lattice = Lattice("square", (side, side))
+    widths = factor * np.concatenate([[1e-3], np.arange(spacing, 20.1, spacing)]) ** (1 / 3)
     paths = []
     for seed in seeds:
         fields = gaussian_fields(lattice, widths, samples=2, seed=seed)
         paths.append(folder / f"{more[19:24].strip(' }') or 'run'}{seed}")
-        write_run(paths[-1], lattice, fields, more=f"{more}\ninitial: {{kind: normal, seed: {seed}}}")
+        write_run(paths[-1], lattice, fields, dt=spacing, more=f"{more}\ninitial: {{kind: normal, seed: {seed}}}")
     return paths
 
 
@@ -351,8 +357,8 @@ def test_groups_differ_in_what_was_made_different_and_in_nothing_else(growing):
 
 
 def test_pairs_are_found_by_their_seeds_in_any_order(tmp_path):
-    first = write_growing_runs(tmp_path, [1, 2, 3], "forcefield: {name: ed}")
-    second = write_growing_runs(tmp_path, [3, 1, 2], "forcefield: {name: poles}", factor=1.202)
+    first = write_growing_runs(tmp_path, [1, 2, 3], "forcefield: {name: ed}", side=48, spacing=2.0)
+    second = write_growing_runs(tmp_path, [3, 1, 2], "forcefield: {name: poles}", 1.202, side=48, spacing=2.0)
     analysis, _ = analyze([*first, *second], tmp_path / "results", paired=True)
     (compared,) = analysis.comparisons.values()
     apart = {(row.quantity, row.time): row.difference for row in compared}
@@ -370,9 +376,9 @@ def test_pairs_are_found_by_their_seeds_in_any_order(tmp_path):
 
 def test_results_are_written_with_dimensions(growing):
     folder, analysis, files = growing
-    assert {path.name for path in files} == {
-        "analysis.h5", "series.csv", "growth.csv", "comparison.csv", "growth.png", "scaling.png", "states.png", "comparison.png"
-    }  # fmt: skip
+    tables = {"series.csv", "growth.csv", "averages.csv", "comparison.csv"}
+    figures = {"growth.png", "scaling.png", "states.png", "comparison.png"}
+    assert {path.name for path in files} == {"analysis.h5"} | tables | figures
     with h5py.File(folder / "results/analysis.h5") as file:
         group = file["groups/1"]
         assert group.attrs["label"] == "poles"
@@ -387,7 +393,7 @@ def test_results_are_written_with_dimensions(growing):
         units = []
         file.visititems(lambda _, item: units.append("unit" in item.attrs) if isinstance(item, h5py.Dataset) else None)
         assert all(units)
-    rows = list(csv.DictReader((folder / "results/growth.csv").open()))
+    rows = table(folder / "results/growth.csv")
     assert [(row["group"], row["length"]) for row in rows] == [
         (group, length) for group in ("ed", "poles") for length in ("half", "moment", "walls")
     ]
@@ -395,13 +401,48 @@ def test_results_are_written_with_dimensions(growing):
 
 
 def test_one_run_is_analyzed_in_its_directory_and_the_table_is_shown(tmp_path):
-    (path,) = write_growing_runs(tmp_path, [1])
+    (path,) = write_growing_runs(tmp_path, [1], side=32)
     done = CliRunner().invoke(app, ["analyze", str(path)])
     assert done.exit_code == 0, done.output
     assert "exponent" in done.output
     assert (path / "analysis/figures/growth.png").is_file()
     with RunDirectory(path, overwrite=True):
         assert not (path / "analysis").exists()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_run_of_the_engine_is_analyzed_with_spectra_and_dynamics(tmp_path):
+    (tmp_path / "input.yaml").write_text(VIBRATION)
+    run(load_input(tmp_path / "input.yaml", [f"output.directory={tmp_path / 'run'}"]))
+    done = CliRunner().invoke(app, ["analyze", str(tmp_path / "run"), "--spectra", "--dynamics", "--from", "0.1"])
+    assert done.exit_code == 0, done.output
+    assert "no growth law" in done.output  # one domain from the start
+    names = {path.name for path in (tmp_path / "run/analysis/figures").iterdir()}
+    assert names == {"growth.png", "states.png", "spectra.png", "dynamics.png"}
+    with h5py.File(tmp_path / "run/analysis/analysis.h5") as file:
+        group = file["groups/0"]
+        assert group["density_of_states/samples"].shape[:2] == (4, 1)
+        waves = group["dynamical_structure_factor"]
+        uniform = waves["omega"][waves["mean"][0].argmax()]
+        assert uniform == pytest.approx(np.sqrt(1 + 4 * 0.18), abs=waves["omega"][1])  # free vibrations at q = 0
+        total, free, kinetic, classical, electronic = (
+            group[f"{name}_energy/mean"][:] for name in ("total", "free", "kinetic", "classical", "electronic")
+        )
+        np.testing.assert_allclose(total, free + kinetic, rtol=1e-12)
+        np.testing.assert_allclose(free, classical + electronic, rtol=1e-12)
+        assert "heat" not in group  # there is no bath
+    rows = {row["quantity"]: row for row in table(tmp_path / "run/analysis/averages.csv")}
+    assert float(rows["temperature"]["mean"]) == pytest.approx(0.01, rel=0.6)
+
+
+VIBRATION = """
+lattice: {type: square, shape: [6, 6]}
+model: {name: holstein, coupling: 1.5, intersite: 0.18}
+initial: {kind: checkerboard, amplitude: 2.34, width: 0.05, velocity: thermal, seed: 2}
+dynamics: {integrator: verlet, dt: 0.1, temperature: 0.01, steps: 800}
+output: {every: 4, figures: false}
+observables: [{name: energy}, {name: temperature}]
+"""
 
 
 def test_a_lattice_with_two_sites_per_cell_is_told_what_it_cannot_have(tmp_path):

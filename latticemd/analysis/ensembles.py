@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latticemd.analysis.collapse import Collapse, collapse_correlation, collapse_structure
-from latticemd.analysis.growth import LocalSlope, PowerLaw, growth_exponent, local_slope
-from latticemd.analysis.measuring import EXTENSIVE, LENGTHS
+from latticemd.analysis.dynamics import Spectrum, evenly_spaced
+from latticemd.analysis.growth import LocalSlope, PowerLaw, growth_exponent, local_slope, window_of
+from latticemd.analysis.measuring import EXTENSIVE, LENGTHS, shortest_period
 from latticemd.analysis.quantity import Quantity, common_times
 from latticemd.analysis.statistics import (
     Difference,
@@ -21,6 +22,7 @@ from latticemd.analysis.statistics import (
     paired_difference,
     resampled_error,
 )
+from latticemd.analysis.timeseries import Average, stationary_average
 from latticemd.errors import InputError
 from latticemd.lattice import Lattice
 
@@ -43,6 +45,7 @@ class Ensemble:
     lattice: Lattice
     order_label: str
     quantities: dict[str, Quantity]
+    spectrum: Spectrum | None = None
     start: float | None = None
     end: float | None = None
     notes: list[str] = field(default_factory=list)
@@ -55,7 +58,7 @@ class Ensemble:
     @property
     def box(self) -> float:
         """The shortest period, which no length can outgrow [length]."""
-        return float((np.array(self.lattice.shape) * np.linalg.norm(self.lattice.vectors, axis=1)).min())
+        return shortest_period(self.lattice)
 
     @cached_property
     def laws(self) -> dict[str, PowerLaw]:
@@ -93,6 +96,21 @@ class Ensemble:
             except InputError:
                 continue
         return found
+
+    @cached_property
+    def averages(self) -> dict[str, Average]:
+        """Means over the window of the growth laws, as if it were stationary: of all numbers whose values are evenly spaced."""
+        averages = {}
+        for name, quantity in self.quantities.items():
+            if quantity.coordinate is not None or not len(quantity.time):
+                continue
+            start, end = window_of(quantity.time, self.start, self.end)
+            try:
+                chosen, spacing = evenly_spaced(quantity.time, start, end)
+                averages[name] = stationary_average(quantity.values[chosen], spacing)
+            except InputError:
+                continue
+        return {name: one for name, one in averages.items() if np.isfinite(one.mean)}
 
     def in_the_order_of(self, other: Ensemble) -> Ensemble:
         """This group with its samples in the order of their partners in `other`.

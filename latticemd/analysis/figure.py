@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from latticemd.analysis.ensembles import Ensemble
 from latticemd.analysis.statistics import AGREE, DIFFER
-from latticemd.figures.style import BLACK, GREY, GROUPS, STYLE, draw_band, page, plain_ticks, time_label
+from latticemd.figures.style import BLACK, GREY, GROUPS, STYLE, draw_band, logarithmic, page, time_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,12 +36,13 @@ def draw_analysis(analysis: Analysis, directory: Path) -> list[Path]:
     scaling.png       C(r) and S(k) at several times, as they are and scaled by L(t); a row for each group
     states.png        distributions of x and of domain sizes, domains and energies over time; a row for each group
     spectra.png       densities of states at several times, and at walls and inside domains at the last one
+    dynamics.png      S(q, w) along a path through the zone, on a logarithmic scale
     comparison.png    groups against the first one: differences in standard errors, C(r) at the last time
     ================  ======================================================================================
     """
     import matplotlib
 
-    from latticemd.analysis.figure_states import spectra_figure, states_figure
+    from latticemd.analysis.figure_states import dynamics_figure, spectra_figure, states_figure
 
     figures: dict[str, Callable[[Analysis], Figure]] = {"growth.png": _growth_figure}
     if any(group.collapses for group in analysis.groups):
@@ -49,6 +50,8 @@ def draw_analysis(analysis: Analysis, directory: Path) -> list[Path]:
     figures["states.png"] = states_figure
     if any("density_of_states" in group.quantities for group in analysis.groups):
         figures["spectra.png"] = spectra_figure
+    if any(group.spectrum for group in analysis.groups):
+        figures["dynamics.png"] = dynamics_figure
     if analysis.comparisons:
         figures["comparison.png"] = _comparison_figure
     folder = directory / "figures"
@@ -60,7 +63,7 @@ def draw_analysis(analysis: Analysis, directory: Path) -> list[Path]:
 
 
 def _growth_figure(analysis: Analysis) -> Figure:
-    shown = [name for name in DEFINITIONS if any(name in group.lengths for group in analysis.groups)]
+    shown = [name for name in DEFINITIONS if any(name in group.laws for group in analysis.groups)]
     made = page(analysis.title, caption_of(analysis), 4.3 * (1 + len(shown)) + 0.4, 7.2)
     above, below = made.subplots(2, 1 + len(shown), squeeze=False)
     for group, colour in coloured(analysis):
@@ -68,18 +71,18 @@ def _growth_figure(analysis: Analysis) -> Figure:
         _curve(below[0], group, "local_amplitude", colour)
         for name, axis, slopes in zip(shown, above[1:], below[1:], strict=True):
             _length(axis, slopes, group, name, colour)
-    above[0].set(xlabel="time", ylabel="wall fraction", xscale="log", yscale="log")
-    below[0].set(xlabel="time", ylabel="order inside domains", xscale="log", ylim=(0, None))
+    above[0].set(xlabel="time", ylabel="wall fraction")
+    below[0].set(xlabel="time", ylabel="order inside domains", ylim=(0, None))
+    logarithmic(*above)
+    logarithmic(*below, y=False)
     for name, axis, slopes in zip(shown, above[1:], below[1:], strict=True):
-        axis.set(xlabel="time", ylabel=DEFINITIONS[name], xscale="log", yscale="log")
-        slopes.set(xlabel="time", ylabel=r"$d \ln L / d \ln t$", xscale="log")
+        axis.set(xlabel="time", ylabel=DEFINITIONS[name])
+        axis.legend()
+        slopes.set(xlabel="time", ylabel=r"$d \ln L / d \ln t$")
         slopes.axhline(0.5, color=GREY, lw=1.2, ls="--")
         slopes.annotate(
             "1/2", (1, 0.5), (2, 3), xycoords=("axes fraction", "data"), textcoords="offset points", color=GREY
         )
-        axis.legend()
-    for axis in (*above, *below):
-        plain_ticks(axis)
     if len(analysis.groups) > 1:
         below[0].legend()
     return made
@@ -124,10 +127,10 @@ def _scaling_figure(analysis: Analysis) -> Figure:
                 scaled.set_visible(False)
         row[0].set(xlabel="$r$", ylabel="  ".join(filter(None, [group.label, "$C(r)/C(0)$"])))
         row[1].set(xlabel="$r/L(t)$", ylabel="$C/C(0)$")
-        row[2].set(xlabel="$k$", ylabel="$S(k)$", xscale="log", yscale="log")
-        row[3].set(xlabel="$k L(t)$", ylabel=r"$\ln\, S L^{-d} / \int S k^{d-1} dk$", xscale="log")
-        for axis in row:
-            plain_ticks(axis)
+        row[2].set(xlabel="$k$", ylabel="$S(k)$")
+        row[3].set(xlabel="$k L(t)$", ylabel=r"$\ln\, S L^{-d} / \int S k^{d-1} dk$")
+        logarithmic(row[2])
+        logarithmic(row[3], y=False)
         row[0].legend()
     return made
 

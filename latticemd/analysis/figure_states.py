@@ -1,4 +1,4 @@
-"""Pages about the states that groups of runs pass through: distributions of x, domains, energies; levels of the electrons."""
+"""Pages about the states that groups of runs pass through: distributions of x, domains, energies, levels, waves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latticemd.analysis.ensembles import Ensemble
-from latticemd.figures.style import BLACK, BLUE, GREY, GROUPS, ORANGE, draw_band, page, plain_ticks, time_label
+from latticemd.figures.style import BLACK, BLUE, GREY, GROUPS, ORANGE, draw_band, logarithmic, page, time_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,16 +63,40 @@ def spectra_figure(analysis: Analysis) -> Figure:
     return made
 
 
+def dynamics_figure(analysis: Analysis) -> Figure:
+    """S(q, w) of every group, side by side."""
+    from matplotlib.colors import LogNorm
+
+    from latticemd.analysis.figure import caption_of
+
+    groups = [(group.label, group.spectrum) for group in analysis.groups if group.spectrum is not None]
+    made = page(analysis.title, caption_of(analysis), 5.6 * len(groups) + 1.4, 5.0)
+    means = [spectrum.values.mean(axis=0) for _, spectrum in groups]
+    largest = max(float(mean.max()) for mean in means)
+    norm = LogNorm(1e-5 * largest, largest)
+    fastest = max(
+        one.omega[mean.max(axis=0) > 1e-4 * largest][-1] for (_, one), mean in zip(groups, means, strict=True)
+    )
+    axes = made.subplots(1, len(groups), squeeze=False)[0]
+    for axis, (label, spectrum), mean in zip(axes, groups, means, strict=True):
+        path = spectrum.path
+        image = axis.pcolormesh(path.distance, spectrum.omega, mean.T.clip(1e-5 * largest), norm=norm, cmap="magma")
+        axis.set_xticks([path.distance[place] for place in path.corners], list(path.corners.values()))
+        axis.set(xlabel="$q$, corners in halves of the reciprocal vectors", ylabel=r"$\omega$", title=label)
+        axis.set_ylim(0, 1.2 * fastest)
+    made.colorbar(image, ax=list(axes), label=r"$S(q, \omega)$", aspect=25).outline.set_visible(False)
+    return made
+
+
 def _displacements(axis: Axes, group: Ensemble) -> None:
     names = [name for name in group.quantities if name.startswith("displacements")]
     if not names:
         axis.set_visible(False)
         return
     _curves_of_times(axis, group, names[0])
-    axis.set(
-        xlabel="$x$" if len(names) == 1 else "first component of $x$", ylabel="probability density", ylim=(0, None)
-    )
-    axis.legend(fontsize=9)
+    axis.set(xlabel="$x$" if len(names) == 1 else "first component of $x$", ylabel="probability density")
+    axis.set_ylim(0, 1.2 * axis.get_ylim()[1])  # the legend stands above the wells
+    axis.legend(fontsize=9, ncols=3, loc="upper center")
 
 
 def _domain_sizes(axis: Axes, group: Ensemble) -> None:
@@ -104,8 +128,8 @@ def _domains(axis: Axes, group: Ensemble) -> None:
         mean, error = quantity.mean_and_error()
         later = quantity.time > 0
         draw_band(axis, quantity.time[later], mean[later], error[later], colour, label)
-    axis.set(xscale="log", yscale="log", xlabel="time")
-    plain_ticks(axis)
+    axis.set(xlabel="time")
+    logarithmic(axis)
     axis.legend(fontsize=9)
 
 
@@ -119,6 +143,6 @@ def _energies(axis: Axes, group: Ensemble) -> None:
         mean, error = quantity.mean_and_error()
         sites, later = group.lattice.sites, quantity.time > 0
         draw_band(axis, quantity.time[later], mean[later] / sites, error[later] / sites, colour, label, dashes)
-    axis.set(xscale="log", xlabel="time", ylabel="energy per site")
-    plain_ticks(axis)
+    axis.set(xlabel="time", ylabel="energy per site")
+    logarithmic(axis, y=False)
     axis.legend(fontsize=9)

@@ -72,8 +72,7 @@ def growth_exponent(
     `local_slope`. Raises InputError with fewer than three frames in the window. Cost: O(F S B).
     """
     known = _known(time, lengths)
-    last = float(time[known].max(initial=0.0))
-    first, last = (0.1 * last if start is None else start), (last if end is None else end)
+    first, last = window_of(time[known], start, end)
     window = known & (time >= first * (1 - 1e-12)) & (time <= last * (1 + 1e-12))
     if window.sum() < FEWEST:
         raise InputError(
@@ -89,6 +88,12 @@ def growth_exponent(
     amplitude = np.exp(weight @ (log_mean - exponent * log_time))
     ends = float(time[window][0]), float(time[window][-1])
     return PowerLaw(exponent, float(amplitude), *ends, samples, resampled)
+
+
+def window_of(time: Array, start: float | None = None, end: float | None = None) -> tuple[float, float]:
+    """The times between which laws are sought: as given, else the last decade."""
+    last = float(time.max(initial=0.0))
+    return (0.1 * last if start is None else start), (last if end is None else end)
 
 
 def local_slope(

@@ -61,7 +61,7 @@ def order_and_walls(seen: Snapshot) -> Iterator[tuple[str, Value]]:
     yield "order_parameter", Value(observables.order_parameter(seen.order_field), seen.unit)
     yield "local_amplitude", Value(observables.local_amplitude(seen.order_field), seen.unit)
     yield "wall_fraction", Value(walls, "1")
-    yield "length_walls", Value(observables.wall_length(walls, seen.lattice), "length")
+    yield "length_walls", Value(_in_the_box(observables.wall_length(walls, seen.lattice), seen.lattice), "length")
 
 
 def correlations(seen: Snapshot) -> Iterator[tuple[str, Value]]:
@@ -73,7 +73,17 @@ def correlations(seen: Snapshot) -> Iterator[tuple[str, Value]]:
     yield "correlation", Value(c, square, r, "length")
     yield "structure_factor", Value(structure, square, k, "1/length")
     yield "length_half", Value(observables.half_length(r, c), "length")
-    yield "length_moment", Value(observables.moment_length(k, structure), "length")
+    yield "length_moment", Value(_in_the_box(observables.moment_length(k, structure), lattice), "length")
+
+
+def shortest_period(lattice: Lattice) -> float:
+    """The shortest way around the box, or across it where it is open [length]."""
+    return float((np.array(lattice.shape) * np.linalg.norm(lattice.vectors, axis=1)).min())
+
+
+def _in_the_box(lengths: Array, lattice: Lattice) -> Array:
+    """Lengths (R,), nan where they outgrow the box: there is one domain then, with some noise in it."""
+    return np.where(lengths <= shortest_period(lattice), lengths, np.nan)
 
 
 def domains(seen: Snapshot) -> Iterator[tuple[str, Value]]:

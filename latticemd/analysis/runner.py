@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from latticemd.analysis.dynamics import (
+    Spectrum,
+    dynamical_structure,
+    evenly_spaced,
+    joined,
+    wave_amplitudes,
+    zone_path,
+)
 from latticemd.analysis.ensembles import Comparison, Ensemble, compare
+from latticemd.analysis.growth import window_of
 from latticemd.analysis.labels import labels_of, origin_of
 from latticemd.analysis.measuring import (
     energy_budget,
@@ -46,6 +55,7 @@ class MeasuredRun:
     replicas: int
     quantities: dict[str, Quantity]
     notes: list[str]
+    spectrum: Spectrum | None = None
 
     @property
     def origins(self) -> list[tuple[str, ...]]:
@@ -61,14 +71,15 @@ def analyze(
     by: str | None = None,
     paired: bool = False,
     spectra: bool = False,
+    dynamics: bool = False,
     start: float | None = None,
     end: float | None = None,
 ) -> tuple[Analysis, list[Path]]:
     """Measure every frame of the runs, group those that repeat each other, write results and figures; returns their paths.
 
     `by` is the input key whose value labels a run, see `labels_of`; `paired` compares samples with equal seeds one by one;
-    `spectra` asks for densities of states;
-    `start` and `end` [time] bound the growth laws, the last decade unless given.
+    `spectra` asks for densities of states, `dynamics` for S(q, w);
+    `start` and `end` [time] bound growth laws, averages and S(q, w): the last decade unless given.
     Everything goes to `output`, which for one run is DIR/analysis unless given.
     Raises InputError where a directory holds no frames, or the runs of a group do not fit together.
     """
@@ -78,6 +89,8 @@ def analyze(
     place = output or analysis_directory(directories)
     shared = Shared.by(directories)
     runs = [read_and_measure(directory, shared, spectra) for directory in directories]
+    if dynamics:
+        runs = [replace(run, spectrum=spectrum_of(run.path, start, end)) for run in runs]
     analysis = analyze_runs(runs, by=by, paired=paired, start=start, end=end)
     place.mkdir(parents=True, exist_ok=True)
     return analysis, [*write_analysis(analysis, place), *draw_analysis(analysis, place)]
@@ -121,6 +134,16 @@ def read_and_measure(directory: Path, shared: Shared, spectra: bool = False) -> 
         )
 
 
+def spectrum_of(directory: Path, start: float | None = None, end: float | None = None) -> Spectrum:
+    """S(q, w) of a run between two times, all frames of which must be evenly spaced; a second pass over its frames."""
+    with opened(directory) as (_, frames):
+        if not frames.has("displacement"):
+            raise InputError(f"{frames.trajectory.path}: its frames have no displacement, which S(q, w) is about")
+        path = zone_path(frames.model.lattice)
+        chosen, spacing = evenly_spaced(frames.time, *window_of(frames.time, start, end))
+        return Spectrum(path, *dynamical_structure(wave_amplitudes(frames, chosen, path), spacing))
+
+
 def analyze_runs(
     runs: Sequence[MeasuredRun],
     *,
@@ -143,7 +166,13 @@ def _together(label: str, runs: list[MeasuredRun]) -> Ensemble:
     quantities = {name: merged(name, [run.quantities[name] for run in runs]) for name in shared}
     notes = list(dict.fromkeys(note for run in runs for note in run.notes))
     first = runs[0]
-    origins = [origin for run in runs for origin in run.origins]
     return Ensemble(
-        label, [run.path for run in runs], origins, first.lattice, first.order_label, quantities, notes=notes
+        label,
+        [run.path for run in runs],
+        [origin for run in runs for origin in run.origins],
+        first.lattice,
+        first.order_label,
+        quantities,
+        joined([run.spectrum for run in runs if run.spectrum is not None]),
+        notes=notes,
     )

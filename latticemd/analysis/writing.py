@@ -8,8 +8,10 @@
             <quantity>/coordinate      (K,), of profiles
             growth/<definition>        exponent, error, amplitude, start, end (attributes); local_time, local_slope, local_error
             collapse/<profile>         deviation, unscaled, quality (attributes); coordinate, curves
+            dynamical_structure_factor/    q (K, D) and distance (K,) along the path, omega (W,), mean and error (K, W)
     series.csv                         means and errors of all scalar quantities over time
     growth.csv                         growth exponents
+    averages.csv                       means over the window of the growth laws, with memory and drift
     comparison.csv                     groups against the first one
 
 Every dataset has an attribute `unit`, a dimension word; every column of a table has it in its head.
@@ -28,8 +30,10 @@ import h5py
 import numpy as np
 
 from latticemd import __version__
+from latticemd.analysis.dynamics import Spectrum
 from latticemd.analysis.ensembles import Ensemble
 from latticemd.analysis.quantity import Quantity
+from latticemd.analysis.statistics import mean_and_error
 from latticemd.output.directory import write_atomically
 
 if TYPE_CHECKING:
@@ -45,7 +49,11 @@ def write_analysis(analysis: Analysis, directory: Path) -> list[Path]:
         file.attrs.update({"creator": "latticemd", "version": __version__, "title": analysis.title})
         for n, group in enumerate(analysis.groups):
             _write_group(file.create_group(f"groups/{n}"), group)
-    tables = {"series.csv": _series(analysis.groups), "growth.csv": _growth(analysis.groups)}
+    tables = {
+        "series.csv": _series(analysis.groups),
+        "growth.csv": _growth(analysis.groups),
+        "averages.csv": _averages(analysis.groups),
+    }
     if analysis.comparisons:
         tables["comparison.csv"] = _comparison(analysis)
     contents = {"analysis.h5": buffer.getvalue(), **{name: _csv(rows) for name, rows in tables.items()}}
@@ -72,6 +80,8 @@ def _write_group(file: h5py.Group, group: Ensemble) -> None:
         _write(place, "local_time", slope.time, "time")
         _write(place, "local_slope", slope.slope, "1")
         _write(place, "local_error", slope.error, "1")
+    if group.spectrum is not None:
+        _write_spectrum(file.create_group("dynamical_structure_factor"), group.spectrum)
     for name, collapse in group.collapses.items():
         place = file.create_group(f"collapse/{name}")
         place.attrs.update(
@@ -79,6 +89,15 @@ def _write_group(file: h5py.Group, group: Ensemble) -> None:
         )
         _write(place, "coordinate", collapse.coordinate, "1")
         _write(place, "curves", collapse.curves, "1")
+
+
+def _write_spectrum(file: h5py.Group, spectrum: Spectrum) -> None:
+    file.attrs["corners"] = json.dumps(spectrum.path.corners)
+    _write(file, "q", spectrum.path.q, "1/length")
+    _write(file, "distance", spectrum.path.distance, "1/length")
+    _write(file, "omega", spectrum.omega, "1/time")
+    for name, values in zip(("mean", "error"), mean_and_error(spectrum.values[None]), strict=True):
+        _write(file, name, values[0], "length^2 time")
 
 
 def _write_quantity(file: h5py.Group, quantity: Quantity) -> None:
@@ -113,6 +132,17 @@ def _growth(groups: Sequence[Ensemble]) -> Iterable[Sequence[Any]]:
                 *map(_number, (law.exponent, law.error, law.start, law.end)),
                 law.samples,
             )
+
+
+def _averages(groups: Sequence[Ensemble]) -> Iterable[Sequence[Any]]:
+    yield (
+        *("group", "quantity", "unit", "mean", "standard error", "autocorrelation time [time]", "its error"),
+        *("independent values", "drift in standard errors"),
+    )
+    for group in groups:
+        for name, one in group.averages.items():
+            numbers = (one.mean, one.error, one.memory, one.memory_error, one.independent, one.drift.distance)
+            yield group.label, name, group.quantities[name].unit, *map(_number, numbers)
 
 
 def _comparison(analysis: Analysis) -> Iterable[Sequence[Any]]:

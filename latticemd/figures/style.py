@@ -78,6 +78,17 @@ def draw_band(
         axis.fill_between(x, mean - error, mean + error, color=colour, alpha=0.25, lw=0)
 
 
+def logarithmic(*axes: Axes, x: bool = True, y: bool = True) -> None:
+    """Logarithmic scales, with plain ticks, on those axes where something positive is drawn."""
+    for axis in axes:
+        drawn = [np.asarray(line.get_xydata(), dtype=float) for line in axis.get_lines()]
+        values = np.concatenate([*drawn, np.zeros((1, 2))])
+        for wanted, column, scale in ((x, 0, axis.set_xscale), (y, 1, axis.set_yscale)):
+            if wanted and (values[:, column] > 0).any():
+                scale("log")
+        plain_ticks(axis)
+
+
 def plain_ticks(axes: Axes) -> None:
     """Ticks such as 0.05 rather than 5 x 10^-2 on logarithmic axes, where they span few decades."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
