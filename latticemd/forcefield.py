@@ -117,6 +117,20 @@ class Remembering(ForceField, Protocol):
         ...
 
 
+@runtime_checkable
+class Spectral(Protocol):
+    """A force field that can also tell where the levels of H_el lie, as `kpm` does."""
+
+    def density_of_states(
+        self, model: Model, x: Array, energies: Array, width: float, sites: Array | None = None
+    ) -> Array:
+        """Density of states per orbital at `energies` (E,), for levels `width` wide, (R, E) [1/energy].
+
+        With `sites`, booleans (R, N), the mean of the local densities there; nan for a replica without any.
+        """
+        ...
+
+
 def require_interactions(forcefield: ForceField, model: Model) -> None:
     """Raise InputError where the interaction of a model's electrons would be left out without a word."""
     if model.interacting and not forcefield.capabilities(model, 1).interactions:

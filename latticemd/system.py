@@ -48,10 +48,7 @@ class System:
 
     def model_at(self, step: int) -> Model:
         """The model with its ramped parameters at their values for this step."""
-        if not self.ramps:
-            return self.model
-        values: dict[str, Any] = {name: ramp(step) for name, ramp in self.ramps.items()}
-        return dataclasses.replace(self.model, **values)
+        return model_at(self.model, self.ramps, step)
 
     def update_forces(self, state: State, step: int) -> None:
         """Evaluate the force field at state.x and write the total force to state.f.
@@ -115,6 +112,14 @@ class System:
     def _blame(self, state: State) -> str:
         term = "classical" if kernels_for(state.f).all_bounded(self.electrons.force) else "electronic"
         return f"{_first_bad(state.f, self.model.lattice)}, first in the {term} term"
+
+
+def model_at(model: Model, ramps: Mapping[str, Ramp], step: int) -> Model:
+    """A model with its ramped parameters at their values for a step."""
+    if not ramps:
+        return model
+    values: dict[str, Any] = {name: ramp(step) for name, ramp in ramps.items()}
+    return dataclasses.replace(model, **values)
 
 
 def _first_bad(values: NDArray[np.float64], lattice: Lattice) -> str:
