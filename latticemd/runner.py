@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import logging
 import platform
@@ -25,7 +24,7 @@ from latticemd.divergence import explained
 from latticemd.errors import Diverged, InputError, LatticeMDError, StoppedEarly
 from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
 from latticemd.output.directory import RunDirectory
-from latticemd.output.h5md import box_of
+from latticemd.output.header import header_of
 from latticemd.output.summary import write_summary, write_text_atomically
 from latticemd.output.trajectory import TrajectoryHeader, TrajectoryWriter
 from latticemd.plugins import load_plugin
@@ -186,29 +185,8 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _header(run_input: RunInput, system: System) -> TrajectoryHeader:
-    lattice, model = system.model.lattice, system.model
-    edges, boundary = box_of(lattice)
-    return TrajectoryHeader(
-        version=__version__,
-        author=_user(),
-        box=edges,
-        boundary=boundary,
-        replicas=run_input.replicas.count,
-        provenance={
-            "input": run_input.to_yaml(),
-            "lattice": json.dumps(lattice.to_dict()),
-            "model": json.dumps({"name": run_input.model.name, "symbol": model.symbol}),
-            "precision": "float64",
-            "backend": run_input.backend,
-        },
-    )
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # containers often run users that have no name
-        return "unknown"
+    about = {"input": run_input.to_yaml(), "precision": "float64", "backend": run_input.backend}
+    return header_of(system.model, run_input.model.name, run_input.replicas.count, about)
 
 
 def _summary(run_input: RunInput, simulation: Simulation, wall_seconds: float) -> dict[str, Any]:
