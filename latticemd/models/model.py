@@ -63,6 +63,7 @@ class Model(ABC):
     motion: ClassVar[Motion] = Motion.DISPLACEMENT
     needs_bonds: ClassVar[bool] = False  # whether hops follow x, so that forces need rho between sites
     interacting: ClassVar[bool] = False  # whether electrons repel each other, see `latticemd.models.interaction`
+    electronic: ClassVar[bool] = True  # whether there are electrons at all; if not, the force field has the whole force
     title: ClassVar[str] = ""  # of figures; made from the name of the plug-in where it is empty
     symbol: ClassVar[str] = "x"  # the classical variable in figures
     order_symbol: ClassVar[str] = r"(n_i-1/2)\,(-1)^i"  # what `order_field` returns, as LaTeX, in figures
