@@ -73,7 +73,7 @@ class Pairs(ABC):
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Forces and energies of all replicas at x (R, N, 3). Raises ArithmeticError where two particles are at one place."""
         assert isinstance(model, Particles), "prepare has refused other models"
-        sweep_of(type(self).pair)(x, self.carried(model), *self.law(), out.force, out.energy)
+        sweep_of(type(self).pair)(x, self.carried(model)[None], *self.law(), out.force, out.energy)
         if not np.isfinite(out.energy).all():
             raise ArithmeticError("two particles are at the same place, where the force has no direction")
 
@@ -188,7 +188,10 @@ class LennardJones(Pairs):
 
 @functools.cache
 def sweep_of(pair: Pair) -> Callable[..., None]:
-    """The compiled sum over all pairs (x, carried, a, b, force, energy) of a force law, in one order for any batch."""
+    """The compiled sum over all pairs (x, carried, a, b, force, energy) of a force law, in one order for any batch.
+
+    `carried` is (R, N), or (1, N) where it is the same in all replicas.
+    """
     law = njit(error_model="numpy")(pair)
 
     @jit
@@ -196,10 +199,11 @@ def sweep_of(pair: Pair) -> Callable[..., None]:
         for r in range(x.shape[0]):
             total = 0.0
             force[r] = 0.0
+            mine = carried[r % carried.shape[0]]
             for i in range(x.shape[1]):
                 for j in range(i):
                     dx, dy, dz = x[r, i, 0] - x[r, j, 0], x[r, i, 1] - x[r, j, 1], x[r, i, 2] - x[r, j, 2]
-                    u, push = law(dx * dx + dy * dy + dz * dz, carried[i] * carried[j], a, b)
+                    u, push = law(dx * dx + dy * dy + dz * dz, mine[i] * mine[j], a, b)
                     total += u
                     force[r, i, 0] += push * dx
                     force[r, i, 1] += push * dy
