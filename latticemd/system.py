@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from latticemd.backends import kernels_for
 from latticemd.backends.specification import LARGEST
 from latticemd.errors import Diverged, InputError
-from latticemd.forcefield import Array, Capabilities, Electrons, ForceField, Remembering, require_interactions
+from latticemd.forcefield import (
+    Array,
+    BetweenParticles,
+    Capabilities,
+    Electrons,
+    ForceField,
+    Remembering,
+    require_interactions,
+)
 from latticemd.lattice import Lattice
 from latticemd.models.model import Model
 from latticemd.ramps import Ramp
@@ -105,8 +113,13 @@ class System:
         state.memory = Memory(step, start, result)
 
     def stiffest_frequency(self, step: int = 0) -> float:
-        """sqrt(K/m) with K the largest curvature of the classical energy [1/time]; electrons soften modes, see physics docs."""
+        """sqrt(K/m) with K the largest curvature of the classical energy [1/time]; electrons soften modes, see physics docs.
+
+        Between particles, K is that near rest: where two of them meet closely it has no bound.
+        """
         model = self.model_at(step)
+        if isinstance(self.forcefield, BetweenParticles):
+            return float(np.sqrt(self.forcefield.typical_stiffness(model) / model.inertia()))
         return float(np.sqrt(model.largest_stiffness() / model.inertia()))
 
     def _blame(self, state: State) -> str:
