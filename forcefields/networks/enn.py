@@ -54,8 +54,8 @@ class EquivariantNetwork:
         hidden = Fields.of(
             even.group, [("scalar", self.scalars), ("directed", self.directed), ("regular", self.regular)]
         )
-        outputs = (None, out) if odd_out else (out, None)
-        return Trunk(even, odd, hidden, *outputs, self.blocks, self.radius)
+        even_out, odd_out_fields = (None, out) if odd_out else (out, None)
+        return Trunk(even, odd, hidden, even_out, odd_out_fields, self.blocks, self.radius)
 
 
 class Trunk(nn.Module):
@@ -79,10 +79,11 @@ class Trunk(nn.Module):
         components = INTERNAL_COMPONENTS[group.internal]
         self.lift = Lift((even, hidden), (odd, hidden) if odd else None, radius)
         gain = _FIRST_GAIN * max(blocks, 1) ** -0.5
-        self.blocks = nn.ModuleList(GatedBlock(hidden, components, radius, gain) for _ in range(blocks))
+        stack = [GatedBlock(hidden, components, radius, gain) for _ in range(blocks)]
+        self.blocks = nn.ModuleList(stack)
         nothing = Fields.of(group, [("scalar", 1)])
         self.out = Lift((hidden, even_out or nothing), (hidden, odd_out) if odd_out else None, 0.0)
-        self.reach = self.lift.reach + sum(block.reach for block in self.blocks)
+        self.reach = self.lift.reach + sum(block.reach for block in stack)
 
     @torch.no_grad()
     def normalise(self, features: Pair) -> None:

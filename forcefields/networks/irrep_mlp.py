@@ -86,7 +86,7 @@ class _SiteWise(nn.Module):
         """Give linear terms and products in every layer the same rms, and what enters its activation about 1."""
         v = self.project(x, True)
         for layer in self.layers:
-            layer.normalise(v)
+            layer.normalise(v)  # type: ignore[operator]
             v = layer(v)
 
     def forward(self, x: Tensor, wrap: bool) -> Tensor:

@@ -34,6 +34,8 @@ class LatticeNetwork(nn.Module):
     periodically, and gives features like the force, or scalars.
     """
 
+    size: Tensor
+
     def __init__(
         self,
         model: Model,
@@ -139,7 +141,9 @@ class LatticeNetwork(nn.Module):
         from forcefields.cavity import Cavity  # numba need not be loaded for other bases
 
         model = dataclasses.replace(self.model, lattice=self.model.lattice.resized(self.shape))
-        cavity = Cavity(radius=self.base_radius, sweeps=_SWEEPS, precision="float32" if x.dtype == torch.float32 else "float64")
+        cavity = Cavity(
+            radius=self.base_radius, sweeps=_SWEEPS, precision="float32" if x.dtype == torch.float32 else "float64"
+        )
         positions = x.detach().cpu().double().numpy()
         out = Electrons.empty(len(x), model)
         cavity.prepare(model, len(x))
