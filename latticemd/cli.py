@@ -291,6 +291,51 @@ def plot(directory: Annotated[Path, typer.Argument(help="Directory of a run.", s
         typer.echo(path)
 
 
+@app.command()
+def analyze(
+    directories: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Directories of runs.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Directory for the results; of one run, RUN/analysis.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", help="Key of the input that labels a run, such as forcefield.name; else what differs."
+        ),
+    ] = None,
+    paired: Annotated[
+        bool, typer.Option("--paired", help="Compare runs with equal seeds one by one: sees far smaller differences.")
+    ] = False,
+    spectra: Annotated[
+        bool, typer.Option("--spectra", help="Densities of states too, of all sites, at walls and inside domains.")
+    ] = False,
+    dynamics: Annotated[
+        bool, typer.Option("--dynamics", help="S(q, w) too, of the frames between the two times.")
+    ] = False,
+    start: Annotated[
+        float | None,
+        typer.Option(
+            "--from", metavar="TIME", help="First time of growth laws and averages; else a tenth of the last."
+        ),
+    ] = None,
+    end: Annotated[
+        float | None, typer.Option("--to", metavar="TIME", help="Last time of growth laws and averages.")
+    ] = None,
+) -> None:
+    """Measure order, correlations and growth along runs; average runs that repeat each other and compare the others."""
+    from latticemd.analysis.runner import analyze as analysis_of
+    from latticemd.terminal import print_analysis
+
+    analysis, paths = analysis_of(
+        directories, output, by=by, paired=paired, spectra=spectra, dynamics=dynamics, start=start, end=end
+    )
+    print_analysis(analysis)
+    for path in paths:
+        typer.echo(path)
+
+
 for command in (label, train, evaluate):
     app.command()(command)
 

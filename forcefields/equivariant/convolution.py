@@ -111,3 +111,15 @@ def wrapped(x: Tensor, reach: int) -> Tensor:
         else:
             x = x.index_select(axis, torch.arange(-reach, n + reach, device=x.device) % n)
     return x
+
+
+def convolved(x: Tensor, kernel: Tensor, bias: Tensor | None, wrap: bool) -> Tensor:
+    """The convolution of x (B, C, cells...) with a kernel of odd size, on the same cells.
+
+    x goes on periodically; without `wrap` by zeros, for a tile whose rim is thrown away.
+    """
+    reach = (kernel.shape[-1] - 1) // 2
+    convolve = _CONVOLVE[kernel.ndim - 3]
+    if wrap and reach:
+        return convolve(wrapped(x, reach), kernel, bias)
+    return convolve(x, kernel, bias, padding=reach)

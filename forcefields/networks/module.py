@@ -19,6 +19,8 @@ from latticemd.forcefield import Electrons
 from latticemd.lattice import Lattice
 from latticemd.models.model import Model
 
+_SWEEPS = 4  # of the messages of base: cavity; with fewer they have not settled at weak coupling
+
 BaseChoice = Literal["none", "atomic", "cavity"]
 MakeTrunk = Callable[[Fields, Fields | None, Fields, bool], nn.Module]
 
@@ -137,7 +139,7 @@ class LatticeNetwork(nn.Module):
         from forcefields.cavity import Cavity  # numba need not be loaded for other bases
 
         model = dataclasses.replace(self.model, lattice=self.model.lattice.resized(self.shape))
-        cavity = Cavity(radius=self.base_radius, precision="float32" if x.dtype == torch.float32 else "float64")
+        cavity = Cavity(radius=self.base_radius, sweeps=_SWEEPS, precision="float32" if x.dtype == torch.float32 else "float64")
         positions = x.detach().cpu().double().numpy()
         out = Electrons.empty(len(x), model)
         cavity.prepare(model, len(x))
