@@ -19,11 +19,12 @@ from latticemd.errors import InputError
 from latticemd.learning.competition import compete
 from latticemd.learning.dataset import Trajectory, write_dataset
 from latticemd.learning.evaluation import Evaluator, same_side
-from latticemd.learning.invariants import antisymmetric_share, invariants_of
+from latticemd.learning.invariants import _order, antisymmetric_share, invariants_of
 from latticemd.learning.modelfile import Card, save_network, symmetry_of
 from latticemd.learning.networks import build_network
 from latticemd.learning.records import record_of
 from latticemd.learning.report import evaluate
+from latticemd.measurements.forces import symmetry_generators
 
 RANGES = {
     "x": {"min": -9.0, "max": 9.0, "rms": [0.0, 9.0]},
@@ -78,6 +79,19 @@ def test_a_perfect_network_has_the_errors_of_its_precision(network, tmp_path):
     written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert written["sets"][0]["name"] == "springs"
     assert (tmp_path / "out" / "evaluation.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Holstein(Lattice("square", (6, 4))),
+        Holstein(Lattice("square", (4, 4)), disorder=1.0),
+        Holstein(Lattice("square", (4, 4), boundary=("periodic", "open"))),
+        Holstein(Lattice("honeycomb", (3, 3))),
+    ],
+)
+def test_generators_stand_for_the_whole_group(model):
+    assert _order(model, len(symmetry_generators(model))) == sum(1 for _ in model.symmetries())
 
 
 def test_a_broken_symmetry_is_found_with_its_operation(network, tmp_path):

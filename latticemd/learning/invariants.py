@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,21 +53,29 @@ def invariants_of(evaluator: Evaluator, model: Model, x: Array) -> Invariants:
     Cost: some 15 calls for each precision, and for each of the PROBES two more and three gradients.
     """
     network = evaluator.card.network
-    internal = model.internal_symmetries()
+    generators = symmetry_generators(model)
     found: dict[str, tuple[float, str]] = {}
     for precision in ("float32", "float64"):
         _, module = load_network(evaluator.path, precision)
         its = Bound(network["name"], network["parameters"], evaluator.bound.model, module).to(model)
         landscape = landscape_of(its)
-        errors = [symmetry_error(landscape, model, symmetry_generators(model), x)]
+        errors = [symmetry_error(landscape, model, generators, x)]
         errors.append(internal_symmetry_error(landscape, model, x))
         found[precision] = max((one for one in errors if one is not None), default=(0.0, "none"))
     return Invariants(
-        operations=sum(1 for _ in model.symmetries()) * (len(internal) + 1),
+        operations=_order(model, len(generators)) * (len(model.internal_symmetries()) + 1),
         symmetry={precision: error for precision, (error, _) in found.items()},
         culprit=found["float64"][1],
         antisymmetric=antisymmetric_share(its, x),
     )
+
+
+def _order(model: Model, generators: int) -> int:
+    """How many operations of space the generators stand for: without translations among them, they are all there is."""
+    lattice, point = model.lattice, len(list(model.symmetries(translations=False)))
+    if generators != point + sum(lattice.periodic):
+        return generators
+    return point * math.prod(n for n, around in zip(lattice.shape, lattice.periodic, strict=True) if around)
 
 
 def landscape_of(module: nn.Module) -> Landscape:
