@@ -32,6 +32,8 @@ class LatticeNetwork(nn.Module):
     periodically, and gives features like the force, or scalars.
     """
 
+    size: Tensor
+
     def __init__(
         self,
         model: Model,
