@@ -71,6 +71,11 @@ class LatticeNetwork(nn.Module):
         """Cells around a site that its force depends on, the base aside."""
         return int(self.features.reach + self.trunk.reach)  # type: ignore[operator]
 
+    @property
+    def base_halo(self) -> int:
+        """Cells around a site that its base depends on."""
+        return self.base_radius + _SWEEPS if self.base == "cavity" else 0
+
     def on(self, lattice: Lattice) -> LatticeNetwork:
         """The same network, sharing all its tensors, on a lattice of the same kind with other extents."""
         bound = copy.copy(self)
