@@ -36,8 +36,8 @@ COLOURS = {
     "agree": "green",
     "open": "yellow",
     "differ": "bold red",
-    "one sample": "dim",
-    "undefined": "dim",
+    "1 sample": "dim",
+    "no value": "dim",
 }
 PACKAGES = ("numpy", "scipy", "numba", "h5py", "pydantic", "torch", "mpi4py", "cupy", "ase")
 
@@ -96,7 +96,7 @@ def print_analysis(analysis: Analysis) -> None:
 
 
 def _print_comparison(first: str, second: str, rows: Sequence[Comparison]) -> None:
-    table = Table("quantity", "time", "first", "difference", "error", "sigma", "verdict")
+    table = Table("quantity", "time", "first", "change", "error", "sigma", "verdict")
     table.title = escape(f"{second} - {first}; sigma: standard errors from sample to sample")
     table.columns[0].no_wrap = True
     previous = ""
@@ -107,7 +107,7 @@ def _print_comparison(first: str, second: str, rows: Sequence[Comparison]) -> No
         numbers = (row.time, apart.first, apart.difference, apart.error, apart.distance)
         shown = [
             f"{number:.{digits}g}" if math.isfinite(number) else ""
-            for number, digits in zip(numbers, (3, 4, 2, 2, 2), strict=True)
+            for number, digits in zip(numbers, (3, 3, 2, 2, 2), strict=True)
         ]
         name = "" if row.quantity == previous else row.quantity.replace("_", " ")
         table.add_row(name, *shown, f"[{COLOURS[apart.verdict]}]{apart.verdict}[/]")

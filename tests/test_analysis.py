@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tracemalloc
 
 import h5py
 import numpy as np
@@ -15,9 +16,10 @@ from latticemd.analysis.domains import domain_sizes, size_distribution, size_of_
 from latticemd.analysis.ensembles import compare
 from latticemd.analysis.growth import growth_exponent, local_slope
 from latticemd.analysis.labels import labels_of
-from latticemd.analysis.measuring import energy_budget
+from latticemd.analysis.measuring import energy_budget, measure_frames, measures_for
 from latticemd.analysis.quantity import Quantity, merged
 from latticemd.analysis.runner import analyze
+from latticemd.analysis.shared import opened
 from latticemd.analysis.statistics import (
     difference_of_means,
     mean_and_error,
@@ -69,7 +71,7 @@ def test_few_samples_have_the_bootstrap_error_of_the_textbook_too():
 def test_one_sample_has_no_error():
     assert np.isnan(mean_and_error(np.ones((2, 1)))[1]).all()
     assert np.isnan(resampled_error(np.ones((2, 100)), 1)).all()
-    assert difference_of_means(np.ones(1), np.zeros(1)).verdict == "one sample"
+    assert difference_of_means(np.ones(1), np.zeros(1)).verdict == "1 sample"
 
 
 def test_groups_of_four_equal_samples_are_called_different_as_often_as_chance_allows():
@@ -443,6 +445,19 @@ dynamics: {integrator: verlet, dt: 0.1, temperature: 0.01, steps: 800}
 output: {every: 4, figures: false}
 observables: [{name: energy}, {name: temperature}]
 """
+
+
+def test_memory_is_that_of_one_frame(tmp_path):
+    lattice = Lattice("square", (128, 128))
+    write_run(tmp_path / "run", lattice, np.random.default_rng(8).normal(size=(60, 1, lattice.sites)))
+    with opened(tmp_path / "run") as (_, frames):
+        measures, _ = measures_for(frames)
+        measure_frames(frames, measures, [0])  # tables of the lattice are made once
+        tracemalloc.start()
+        measure_frames(frames, measures, range(60))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 20 * 8 * lattice.sites  # the trajectory holds 120 such arrays
 
 
 def test_a_lattice_with_two_sites_per_cell_is_told_what_it_cannot_have(tmp_path):

@@ -95,11 +95,8 @@ class Convolution(nn.Module):
         return torch.cat(parts)
 
     def forward(self, x: Tensor, wrap: bool = True) -> Tensor:
-        """y on the same cells, with x continued periodically; without `wrap` by zeros, for a tile whose rim is thrown away."""
-        kernel = self._current_kernel()
-        if wrap and self.reach:
-            return _CONVOLVE[kernel.ndim - 3](wrapped(x, self.reach), kernel, self.offset())
-        return _CONVOLVE[kernel.ndim - 3](x, kernel, self.offset(), padding=self.reach)
+        """y on the same cells, see `convolved`."""
+        return convolved(x, self._current_kernel(), self.offset(), wrap)
 
 
 def wrapped(x: Tensor, reach: int) -> Tensor:

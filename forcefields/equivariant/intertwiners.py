@@ -55,9 +55,7 @@ def intertwiners(group: LatticeGroup, source: Representation, target: Representa
             kernel = np.zeros(shape)
             for g, (s, t, offset) in enumerate(images):
                 place = tuple(n + reach for n in offset)
-                kernel[(*place, t, slice(None), s)] = (
-                    target.matrices[g, pair[1]] @ matrix @ source.matrices[g, pair[0]].T
-                )
+                kernel[place][t, :, s] = target.matrices[g, pair[1]] @ matrix @ source.matrices[g, pair[0]].T
             kernels.append(kernel / np.linalg.norm(kernel))
     return Intertwiners(np.array(kernels).reshape(len(kernels), *shape))
 

@@ -18,7 +18,7 @@ from forcefields.equivariant.representations import Representation
 def clebsch_gordan(group: LatticeGroup, left: Representation, right: Representation, target: Representation) -> Array:
     """All C with z_m = sum_lr C[k, b, m, l, r] x_l y_r on basis site b, (K, b, m, l, r), orthonormal."""
     kernels = intertwiners(group, left.times(right), target, 0.0).kernels
-    same_cell = kernels[(slice(None), *(0,) * group.lattice.directions)]  # (K, b, m, b, l r)
+    same_cell = kernels.reshape(len(kernels), *kernels.shape[1 + group.lattice.directions :])  # (K, b, m, b, l r)
     same_site = same_cell.diagonal(axis1=1, axis2=3).transpose(0, 3, 1, 2)
     shape = len(kernels), group.basis, target.dimension, left.dimension, right.dimension
     return np.array(same_site.reshape(shape))

@@ -75,18 +75,18 @@ class _SiteWise(nn.Module):
         shown = source.parts[0][0] if single else representation(group, "scalar")
         kernels = [intertwiners(group, shown, representation(group, name), plan.radius).kernels for name in names]
         first = Fields.of(group, [(name, len(found)) for name, found in zip(names, kernels, strict=True)])
-        self.project = _Projection(kernels) if single else Convolution(source, first, plan.radius)
+        project = _Projection(kernels) if single else Convolution(source, first, plan.radius)
+        self.project, self.reach = project, project.reach
         layers = [first, *(Fields.of(group, [(name, n) for name in names]) for n in plan.hidden)]
         self.layers = nn.ModuleList(_Layer(*pair, plan.smooth) for pair in itertools.pairwise(layers))
         self.out = Convolution(layers[-1], target, 0.0, bias=target.permutes, gain=_OUTPUT_GAIN)
-        self.reach = self.project.reach
 
     @torch.no_grad()
     def normalise(self, x: Tensor) -> None:
         """Give linear terms and products in every layer the same rms, and what enters its activation about 1."""
         v = self.project(x, True)
         for layer in self.layers:
-            layer.normalise(v)
+            layer.normalise(v)  # type: ignore[operator]
             v = layer(v)
 
     def forward(self, x: Tensor, wrap: bool) -> Tensor:

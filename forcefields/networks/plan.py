@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
 from forcefields.equivariant import Fields, LatticeGroup
-from forcefields.networks.features import FeatureChoice, Features
-from forcefields.networks.module import BaseChoice, LatticeNetwork
+from forcefields.networks.features import Features
+from forcefields.networks.module import LatticeNetwork
 from latticemd.models.model import Model
 from latticemd.parameters import parameter
 
@@ -18,9 +19,13 @@ from latticemd.parameters import parameter
 class LatticePlan(ABC):
     """Features of a state, a trunk, and a base: see `LatticeNetwork`. Subclasses add the keys of their trunk."""
 
-    features: FeatureChoice = parameter("raw", doc="raw, saturated or cavity: what the network is shown of x")
+    features: Literal["raw", "saturated", "cavity"] = parameter(
+        "raw", doc="raw, saturated or cavity: what the network is shown of x"
+    )
     scales: int = parameter(7, doc="number of scales of saturated features", ge=1, le=32)
-    base: BaseChoice = parameter("none", doc="none, atomic or cavity: the part of the force that is not learned")
+    base: Literal["none", "atomic", "cavity"] = parameter(
+        "none", doc="none, atomic or cavity: the part of the force that is not learned"
+    )
     base_radius: int = parameter(1, doc="radius of base: cavity", ge=1, le=4)
     conservative: bool = parameter(False, doc="learn a free energy, and take the force from its gradient")
 

@@ -176,14 +176,21 @@ def compare(first: Ensemble, second: Ensemble, *, paired: bool = False, times: i
             ]
             apart = paired_difference(*values) if paired else difference_of_means(*values)
             rows.append(Comparison(name, one.unit, time, apart))
-    laws = {name: (first.laws[name], second.laws[name]) for name in first.laws if name in second.laws}
+    both = [name for name in first.laws if name in second.laws]
     return rows + [
-        Comparison(f"exponent_{name}", "1", float("nan"), _exponents_apart(*pair, paired))
-        for name, pair in laws.items()
+        Comparison(f"exponent_{name}", "1", float("nan"), _exponents_apart(first, second, name, paired))
+        for name in both
     ]
 
 
-def _exponents_apart(one: PowerLaw, other: PowerLaw, paired: bool) -> Difference:
+def _exponents_apart(first: Ensemble, second: Ensemble, name: str, paired: bool) -> Difference:
+    """The exponents of a length between times that both groups have: where one fills its box earlier, windows differ."""
+    start = max(group.laws[name].start for group in (first, second))
+    end = min(group.laws[name].end for group in (first, second))
+    one, other = (
+        growth_exponent(length.time, length.values, start, end)
+        for length in (first.lengths[name], second.lengths[name])
+    )
     if paired:
         error = float(resampled_error(other.resampled - one.resampled, one.samples))
         return difference_of(one.exponent, other.exponent, error, one.samples - 1)

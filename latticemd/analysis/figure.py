@@ -153,12 +153,11 @@ def _collapse(plain: Axes, scaled: Axes, group: Ensemble, name: str) -> None:
 
 
 def _comparison_figure(analysis: Analysis) -> Figure:
-    rows = {(row.quantity, row.time): None for rows in analysis.comparisons.values() for row in rows}
+    names = list(dict.fromkeys(row.quantity for rows in analysis.comparisons.values() for row in rows))
     profile = any("correlation" in group.quantities for group in analysis.groups)
-    height = max(4.5, 0.22 * len(rows) + 1.5)
-    made = page(analysis.title, caption_of(analysis), 8.0 + 5.0 * profile, height)
+    made = page(analysis.title, caption_of(analysis), 7.5 + 5.0 * profile, max(4.5, 0.36 * len(names) + 1.5))
     axes = made.subplots(1, 1 + profile, squeeze=False)[0]
-    _distances(axes[0], analysis, list(rows))
+    _distances(axes[0], analysis, names)
     if profile:
         for group, colour in coloured(analysis):
             if "correlation" in group.quantities:
@@ -173,23 +172,21 @@ def _comparison_figure(analysis: Analysis) -> Figure:
     return made
 
 
-def _distances(axis: Axes, analysis: Analysis, rows: list[tuple[str, float]]) -> None:
-    """Differences from the first group in standard errors, one line for each quantity and time."""
-    names = [f"{name.replace('_', ' ')}" + (f"  $t$ = {time:.3g}" if np.isfinite(time) else "") for name, time in rows]
-    for (group, colour), compared in zip(coloured(analysis)[1:], analysis.comparisons.values(), strict=True):
-        place = {(row.quantity, row.time): n for n, row in enumerate(compared)}
-        known = [(n, compared[place[row]].difference) for n, row in enumerate(rows) if row in place]
-        known = [(n, one) for n, one in known if np.isfinite(one.distance)]
-        signed = [np.sign(one.difference) * one.distance for _, one in known]
-        axis.plot(
-            signed, [n for n, _ in known], "o", color=colour, ms=5, label=f"{group.label} - {analysis.groups[0].label}"
-        )
+def _distances(axis: Axes, analysis: Analysis, names: list[str]) -> None:
+    """Differences from the first group in standard errors: a line for each quantity, a point for each time, late ones larger."""
+    for (group, colour), rows in zip(coloured(analysis)[1:], analysis.comparisons.values(), strict=True):
+        known = [row for row in rows if np.isfinite(row.difference.distance)]
+        times = sorted({row.time for row in known if np.isfinite(row.time)})  # a growth exponent has none
+        signed = [np.sign(row.difference.difference) * row.difference.distance for row in known]
+        size = [12.0 + 18.0 * times.index(row.time) if row.time in times else 40.0 for row in known]
+        label = f"{group.label} - {analysis.groups[0].label}"
+        axis.scatter(signed, [names.index(row.quantity) for row in known], size, colour, alpha=0.7, label=label, lw=0)
     axis.axvspan(-AGREE, AGREE, color=GREY, alpha=0.18, lw=0)
     for side in (-DIFFER, DIFFER):
         axis.axvline(side, color=GREY, lw=1.0, ls="--")
-    axis.set(xlabel="difference in standard errors", ylim=(len(rows) - 0.5, -0.5))
-    axis.set_yticks(range(len(rows)), names, fontsize=9)
-    axis.legend(fontsize=9)
+    axis.set(xlabel="difference in standard errors, later times larger", ylim=(len(names) - 0.5, -1.5))
+    axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=10)
+    axis.legend(fontsize=9, loc="upper center", ncols=2)
 
 
 def coloured(analysis: Analysis) -> list[tuple[Ensemble, str]]:

@@ -53,8 +53,8 @@ class Difference:
     """Two values with standard errors, the difference `second` - `first`, and what it means.
 
     `distance` is the difference in units of its own standard error, as far out in a normal distribution as the measured one is
-    in Student's, whose wide tails belong to errors that few samples tell. nan, and the verdict "one sample", where no error is
-    known.
+    in Student's, whose wide tails belong to errors that few samples tell. nan, and the verdict "1 sample", where no error is
+    known; "no value" where there is nothing to compare.
     """
 
     first: float
@@ -71,7 +71,7 @@ class Difference:
     def verdict(self) -> str:
         """agree, open or differ, by the limits `AGREE` and `DIFFER`."""
         if np.isnan(self.distance):
-            return "one sample" if np.isfinite(self.difference) else "undefined"
+            return "1 sample" if np.isfinite(self.difference) else "no value"
         return "agree" if self.distance < AGREE else "open" if self.distance < DIFFER else "differ"
 
 
