@@ -61,11 +61,16 @@ def run(
 
 @app.command()
 def resume(
-    directory: Annotated[Path, typer.Argument(help="Directory of an unfinished run.", show_default=False)],
+    directory: Annotated[Path, typer.Argument(help="Directory of what is unfinished.", show_default=False)],
     settings: Settings = None,
     walltime: Annotated[float | None, typer.Option(metavar="SECONDS", min=0.0, help="Stop in time.")] = None,
 ) -> None:
-    """Continue the run in a directory from its last checkpoint, with the input that is stored there."""
+    """Continue the run or training in a directory from its last checkpoint, with the input that is stored there."""
+    if (directory / "train.yaml").is_file():
+        if walltime is not None:
+            raise InputError("--walltime is for runs; a training has the key time_limit")
+        train(directory / "train.yaml", directory, settings, resume=True)
+        return
     if not (directory / "input.yaml").is_file():
         raise InputError(f"{directory} holds no run: there is no {directory / 'input.yaml'}")
     run(directory / "input.yaml", directory, settings, resume=True, walltime=walltime)
@@ -278,8 +283,13 @@ def forces(
 
 
 @app.command()
-def plot(directory: Annotated[Path, typer.Argument(help="Directory of a run.", show_default=False)]) -> None:
-    """Draw the figures of a run or of a minimisation again."""
+def plot(directory: Annotated[Path, typer.Argument(help="Directory of it.", show_default=False)]) -> None:
+    """Draw the figures of a run, of a minimisation or of a training again."""
+    if (directory / "train.yaml").is_file():
+        from latticemd.learning.figure import draw_training
+
+        typer.echo(draw_training(directory))
+        return
     if (directory / "minimum.h5").is_file():
         from latticemd.minimization.figure import draw_minimization
 

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from conftest import random_positions
 from networks import SmallStack, register_networks
 
 from latticemd import Holstein, Lattice
+from latticemd.cli import app
 from latticemd.config import load_training
 from latticemd.errors import Diverged, InputError, OutputError, StoppedEarly
 from latticemd.learning import runner
@@ -198,6 +200,20 @@ def test_every_network_trains_and_resumes_to_the_same_bytes(workplace, name):
     bound = Bound(name, card.network["parameters"], springs(0).model, module)
     errors = force_errors(bound, groups_of([large], torch.float32, [1.0]), 8)
     assert np.isfinite(errors.rmse)
+
+
+def test_the_commands_for_runs_know_trainings(workplace, monkeypatch, capsys):
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["latticemd", *arguments])
+        with pytest.raises(SystemExit) as done:
+            app()
+        assert not done.value.code
+        return capsys.readouterr().out
+
+    command("train", "train.yaml", "--set", "optimiser.schedule=constant", "--set", "steps=6")
+    assert "after 24 steps" in command("resume", "out", "--set", "steps=24")
+    assert command("plot", "out").strip() == "out/figures/learning_curve.png"
+    assert (workplace / "out" / "figures" / "learning_curve.png").stat().st_size > 10_000
 
 
 def test_a_resumed_training_is_the_same_training(workplace):
@@ -403,8 +419,6 @@ def test_a_resolved_input_is_the_same_input(workplace):
 
 
 def test_without_torch_the_extra_is_named(workplace, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(InputError, match=r"pip install 'latticemd\[ml\]'"):
         runner.train(load_training("train.yaml"))

@@ -23,7 +23,7 @@ from latticemd.learning.data import Split, groups_of, load_split
 from latticemd.learning.dataset import Trajectory, digest_of
 from latticemd.learning.directory import TrainingDirectory
 from latticemd.learning.errors import ForceErrors, force_errors
-from latticemd.learning.figure import draw_learning_curve
+from latticemd.learning.figure import draw_training
 from latticemd.learning.modelfile import Card, load_network, parameter_ranges, save_network, symmetry_of
 from latticemd.learning.networks import Bound, build_network, require_torch
 from latticemd.learning.progress import Progress
@@ -211,9 +211,8 @@ class _Session:
 
     def _draw(self) -> None:
         """Draw the learning curve; a network that took hours is not lost to a drawing problem."""
-        record, title = self.trainer.record, self.input.title or self.input.network.name
         try:
-            draw_learning_curve(self.directory.curve, title, record.history, record.best_step)
+            draw_training(self.directory.path)
         except (LatticeMDError, OSError, ValueError, ImportError) as error:
             log.warning("the learning curve could not be drawn: %s", error)
 
