@@ -302,6 +302,22 @@ def plot(directory: Annotated[Path, typer.Argument(help="Directory of it.", show
 
 
 @app.command()
+def movie(
+    directory: Annotated[Path, typer.Argument(help="Directory of a run.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write, .gif or .mp4; else DIR/figures/movie.gif.")
+    ] = None,
+    frames: Annotated[int, typer.Option(metavar="N", min=2, help="Largest number of frames.")] = 100,
+    per_second: Annotated[float, typer.Option("--fps", metavar="N", min=0.1, help="Frames per second.")] = 12.0,
+    logarithmic: Annotated[bool, typer.Option("--log", help="Frames evenly in the logarithm of time.")] = False,
+) -> None:
+    """Draw the order field over time as a movie."""
+    from latticemd.figures.movie import draw_movie
+
+    typer.echo(draw_movie(directory, output, frames=frames, per_second=per_second, logarithmic=logarithmic))
+
+
+@app.command()
 def analyze(
     directories: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Directories of runs.", show_default=False)

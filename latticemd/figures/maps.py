@@ -47,6 +47,11 @@ class Map:
         corners = self._extent
         return float((corners[1] - corners[0]) / (corners[3] - corners[2]))
 
+    def values(self, values: Array) -> Array:
+        """What `set_array` of a drawn map takes to show other values (N,)."""
+        shown: Array = values[self.shown]
+        return picture(shown, self.lattice) if self._squares else shown
+
     def draw(self, axis: Axes, values: Array, limit: float) -> ScalarMappable:
         """Draw the values (N,) with colours from -limit to limit."""
         from matplotlib.collections import PolyCollection
@@ -55,11 +60,11 @@ class Map:
         axis.spines[:].set_visible(False)
         if self._squares:
             return axis.imshow(
-                picture(values[self.shown], self.lattice), cmap=diverging(), vmin=-limit, vmax=limit,
+                self.values(values), cmap=diverging(), vmin=-limit, vmax=limit,
                 origin="lower", interpolation="nearest",
             )  # fmt: skip
         polygons = PolyCollection(self._polygons, cmap=diverging(), edgecolors="face", linewidths=0.1)
-        polygons.set_array(values[self.shown])
+        polygons.set_array(self.values(values))
         polygons.set_clim(-limit, limit)
         axis.add_collection(polygons)
         left, right, bottom, top = self._extent

@@ -1,0 +1,126 @@
+"""A movie of the order field: GIF, or MP4 where ffmpeg is installed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latticemd.build import build_model
+from latticemd.config import stored_input
+from latticemd.errors import InputError, OutputError
+from latticemd.figures.maps import Map
+from latticemd.figures.reading import chosen_frames, heading
+from latticemd.figures.style import STYLE, largest_shown, page, time_label
+from latticemd.output.directory import replace_atomically
+from latticemd.output.frames import Frames
+from latticemd.output.trajectory import read_trajectory
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Array = NDArray[Any]
+
+COLOURS = 128  # of a GIF: one palette for all frames, so that colours do not flicker
+HEIGHT, RESOLUTION = 5.6, 100  # inch, dots per inch
+
+
+def draw_movie(
+    directory: Path,
+    target: Path | None = None,
+    *,
+    frames: int = 100,
+    per_second: float = 12.0,
+    logarithmic: bool = False,
+) -> Path:
+    """Draw the order field of the first replica over time and return the path, DIR/figures/movie.gif unless given.
+
+    At most so many frames, evenly in time, or in the logarithm of time, as domains grow. Frames are read and drawn one by one;
+    the colours are those of the last one. Raises InputError where there is nothing to draw or a format cannot be written.
+    """
+    path = Path(directory) / "trajectory.h5"
+    target = target or Path(directory) / "figures" / "movie.gif"
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: a movie is drawn from the trajectory of a run; give its directory")
+    if target.suffix not in (".gif", ".mp4"):
+        raise InputError(f"{target}: expected a file name that ends in .gif or .mp4")
+    if target.suffix == ".mp4" and not shutil.which("ffmpeg"):
+        raise InputError(f"{target}: MP4 needs ffmpeg, which is not installed; a name that ends in .gif needs nothing")
+    with read_trajectory(path) as trajectory:
+        run_input = stored_input(trajectory.attributes["input"], path)
+        seen = Frames(trajectory, *build_model(run_input), most=1)
+        if not seen.ordered:
+            raise InputError(
+                f"{path}: its frames tell no order field; the run needs output.fields displacement and density"
+            )
+        if seen.model.lattice.directions == 1:
+            raise InputError(
+                f"a {seen.model.lattice.type} moves in one direction only: all of its time is in figures/order_parameter.png"
+            )
+        chosen = _chosen(seen.time, frames, logarithmic)
+        pictures = _pictures(seen, chosen, "  ·  ".join(heading(run_input, seen.model)))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replace_atomically(target) as temporary:
+            (_write_gif if target.suffix == ".gif" else _write_mp4)(pictures, temporary, per_second)
+    return target
+
+
+def _chosen(time: Array, count: int, logarithmic: bool) -> list[int]:
+    if logarithmic:
+        return chosen_frames(time, count)
+    return np.unique(np.linspace(0, len(time) - 1, count).round().astype(int)).tolist()
+
+
+def _pictures(seen: Frames, chosen: list[int], title: str) -> Iterator[Image]:
+    """One picture for each frame; only the map and the time are drawn anew."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image as Images
+
+    shown = Map(seen.model.lattice)
+    with matplotlib.rc_context(STYLE):
+        figure = page(title, "", max(5.0, HEIGHT * shown.aspect + 0.6), HEIGHT)
+        figure.set_dpi(RESOLUTION)
+        canvas, axis = FigureCanvasAgg(figure), figure.subplots()
+        drawn: Any = None
+        limit = largest_shown(seen.order_field(chosen[-1])[0])
+        for frame in chosen:
+            field = seen.order_field(frame)[0]
+            if drawn is None:
+                drawn = shown.draw(axis, field, limit)
+                bar = figure.colorbar(drawn, ax=axis, label=f"${seen.label}$", aspect=25, shrink=0.9)
+                bar.outline.set_visible(False)
+            else:
+                drawn.set_array(shown.values(field))
+            axis.set_title(time_label(seen.time[frame]))
+            canvas.draw()
+            yield Images.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+
+
+def _write_gif(pictures: Iterator[Image], path: Path, per_second: float) -> None:
+    first = next(pictures).quantize(COLOURS)
+    rest = (picture.quantize(palette=first, dither=0) for picture in pictures)
+    first.save(
+        path, format="GIF", save_all=True, append_images=rest, duration=1000.0 / per_second, loop=0, optimize=False
+    )
+
+
+def _write_mp4(pictures: Iterator[Image], path: Path, per_second: float) -> None:
+    # Players want even numbers of pixels and four bits of colour for twelve of light.
+    even = ["-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2", "-pix_fmt", "yuv420p", "-f", "mp4"]
+    command = ["ffmpeg", "-loglevel", "error", "-y", "-f", "image2pipe", "-framerate", f"{per_second:g}", "-i", "-"]
+    with subprocess.Popen([*command, *even, str(path)], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        try:
+            for picture in pictures:
+                picture.save(process.stdin, format="PNG")
+        except BrokenPipeError:  # what ffmpeg says about it comes below
+            pass
+        _, said = process.communicate()
+    if process.returncode:
+        raise OutputError(f"{path.name}: ffmpeg failed: {said.decode(errors='replace').strip()}")
