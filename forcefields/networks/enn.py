@@ -78,8 +78,19 @@ class Trunk(nn.Module):
 
     def forward(self, features: Pair, wrap: bool) -> Pair:
         """Even and odd features of the output."""
+        if not torch.is_grad_enabled():
+            features = _by_channels(features)
         hidden: Pair = self.lift(features, wrap)
         for block in self.blocks:
             hidden = block(hidden, wrap)
         found: Pair = self.out(hidden, wrap)
         return found
+
+
+def _by_channels(features: Pair) -> Pair:
+    """The same with channels next to each other in memory, in two dimensions: narrow convolutions are far faster so."""
+    even, odd = features
+    if even.ndim != 4:
+        return features
+    layout = torch.channels_last
+    return even.contiguous(memory_format=layout), None if odd is None else odd.contiguous(memory_format=layout)

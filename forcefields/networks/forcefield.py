@@ -22,11 +22,15 @@ if TYPE_CHECKING:
     import torch
 
 SHIPPED = Path(__file__).parent / "trained"  # networks that come with the package, by name
-TILE = (
-    128  # cells of a tile in each direction of a plane: small enough for caches, large enough for its halo not to show
-)
-_TILE_SITES = 2**14
+_TILE = {
+    1: 4096,
+    2: 64,
+    3: 16,
+}  # cells of a tile along each of d directions: small enough for caches, larger than its halo
+_WHOLE = 2**14  # sites up to which a lattice is one tile
 _BYTES_PER_SITE = 4096  # of the features of a tile while it is worked on
+
+_LOOK = 50  # steps between looks at the range of positions
 
 log = logging.getLogger("latticemd.run")
 
@@ -55,6 +59,10 @@ class NetworkForceField:
     precision: Literal["float32", "float64"] | None = parameter(
         None, doc="of the arithmetic; that of the file unless given"
     )
+    compiled: bool = parameter(
+        False,
+        doc="let torch compile the network for this machine: half a minute, then up to twice as fast; needs a C++ compiler",
+    )
     _prepared: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @property
@@ -70,7 +78,7 @@ class NetworkForceField:
         halo = getattr(module, "halo", None)
         if halo is not None:
             halo += getattr(module, "base_halo", 0)
-        sites = min(model.lattice.sites, 4 * _TILE_SITES)
+        sites = min(model.lattice.sites, 2 * _WHOLE)
         return Capabilities(
             conservative=conservative,
             deterministic=True,
@@ -94,7 +102,7 @@ class NetworkForceField:
         import torch
 
         bound = self._bound()
-        self._warn(model, x)
+        self._warn(model, x, step)
         module: Any = bound.to(model)
         positions = torch.as_tensor(x, dtype=next(module.parameters()).dtype)
         with torch.no_grad():
@@ -117,6 +125,9 @@ class NetworkForceField:
             require_torch()
             import torch
 
+            from forcefields.equivariant import Convolution
+            from latticemd.learning.records import model_of
+
             card, module = load_network(self.path)
             name = card.network["name"]
             if self.architecture not in ("", name):
@@ -125,17 +136,20 @@ class NetworkForceField:
                 )
             if self.precision is not None:
                 module.to(getattr(torch, self.precision))
-            from latticemd.learning.records import model_of
-
             module.requires_grad_(False)
+            for part in module.modules():
+                if isinstance(part, Convolution):
+                    part.freeze()
+            if self.compiled:
+                module.trunk = torch.compile(module.trunk)
             self._prepared["card"] = card
             self._prepared["bound"] = Bound(name, card.network["parameters"], model_of(card.model), module)
         bound: Bound = self._prepared["bound"]
         return bound
 
-    def _warn(self, model: Model, x: Array) -> None:
-        """Say once what about positions lies outside the training data."""
-        if "warned" in self._prepared:
+    def _warn(self, model: Model, x: Array, step: int) -> None:
+        """Say once what about positions lies outside the training data, looking now and then."""
+        if "warned" in self._prepared or step % _LOOK:
             return
         sentences = set(warnings_outside(self._prepared["card"], model, x)) - set(
             warnings_outside(self._prepared["card"], model)
@@ -189,21 +203,24 @@ def _in_tiles(module: Any, model: Model, x: torch.Tensor) -> torch.Tensor:
     import torch
 
     lattice, halo = model.lattice, getattr(module, "halo", None)
-    if halo is None or lattice.sites <= 2 * _TILE_SITES or getattr(module, "conservative", False):
+    if halo is None or lattice.sites <= _WHOLE or getattr(module, "conservative", False):
         return torch.as_tensor(module(x))
     reference = module.reference(x) if hasattr(module, "reference") else None
     grid = (*lattice.shape, -1)
     out = torch.empty_like(x.reshape(grid))
-    pieces = [_pieces(n, TILE if lattice.directions < 3 else 24) for n in lattice.shape]
+    pieces = [_pieces(n, _TILE[lattice.directions]) for n in lattice.shape]
+    tiles: dict[tuple[int, ...], Any] = {}
     for piece in itertools.product(*pieces):
         places = [
             torch.arange(first - halo, last + halo) % n for (first, last), n in zip(piece, lattice.shape, strict=True)
         ]
         part = _taken(x.reshape(grid), places)
-        tile = module.on(lattice.resized(part.shape[:-1]))
+        shape = tuple(part.shape[:-1])
+        if shape not in tiles:
+            tiles[shape] = module.on_tile(shape) if hasattr(module, "on_tile") else module.on(lattice.resized(shape))
         flat = part.reshape(1, -1, x.shape[2])
         known = () if reference is None else (_taken(reference.reshape(grid), places).reshape(flat.shape),)
-        force = tile(flat, *known)
+        force = tiles[shape](flat, *known)
         inner = tuple(slice(halo, halo + last - first) for first, last in piece)
         out[tuple(slice(first, last) for first, last in piece)] = force.reshape(part.shape)[inner]
     return out.reshape(x.shape)

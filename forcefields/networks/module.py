@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -50,11 +50,13 @@ class LatticeNetwork(nn.Module):
             raise InputError("networks need a fixed mu: at fixed filling, mu depends on sites however far away")
         group = LatticeGroup.of(model)
         self.model, self.shape = model, model.lattice.shape
+        self.wrap = True  # whether cells go on periodically: not those of a tile, whose rim is thrown away
         self.coupling = float(getattr(model, "coupling", 1.0))
         self.variables = Variables.of(group)
         self.conservative = conservative
         self.base = base
         self.base_radius = radius
+        self._cavities: dict[bool, Any] = {}  # by whether single precision will do
         self.features = features(group)
         out = Fields.of(group, [("scalar", 1)]) if conservative else self.variables.fields
         self.trunk = trunk(self.features.even, self.features.odd, out, self.variables.odd and not conservative)
@@ -79,7 +81,13 @@ class LatticeNetwork(nn.Module):
     def on(self, lattice: Lattice) -> LatticeNetwork:
         """The same network, sharing all its tensors, on a lattice of the same kind with other extents."""
         bound = copy.copy(self)
-        bound.shape = lattice.shape
+        bound.model, bound.shape = dataclasses.replace(self.model, lattice=lattice), lattice.shape
+        return bound
+
+    def on_tile(self, shape: tuple[int, ...]) -> LatticeNetwork:
+        """The same for a piece of a lattice, whose force is right but for `halo` cells at its rim."""
+        bound = copy.copy(self)
+        bound.shape, bound.wrap = shape, False
         return bound
 
     @torch.no_grad()
@@ -110,7 +118,7 @@ class LatticeNetwork(nn.Module):
             reference = self.reference(x)
         known = self.variables.gathered(reference / self.coupling, self.shape) if self._shows_base else None
         u = self.variables.gathered(self._energies(x), self.shape)
-        even, odd = self.trunk(self.features(u, known), True)
+        even, odd = self.trunk(self.features(u, known), self.wrap)
         found = odd if self.variables.odd else even
         return reference + self.coupling * self.size * self.variables.scattered(found)
 
@@ -145,12 +153,12 @@ class LatticeNetwork(nn.Module):
     def _cavity(self, x: Tensor) -> Tensor:
         from forcefields.cavity import Cavity  # numba need not be loaded for other bases
 
-        model = dataclasses.replace(self.model, lattice=self.model.lattice.resized(self.shape))
-        cavity = Cavity(
-            radius=self.base_radius, sweeps=_SWEEPS, precision="float32" if x.dtype == torch.float32 else "float64"
-        )
+        single = x.dtype == torch.float32
+        if single not in self._cavities:
+            precision: Literal["float32", "float64"] = "float32" if single else "float64"
+            self._cavities[single] = Cavity(radius=self.base_radius, sweeps=_SWEEPS, precision=precision)
         positions = x.detach().cpu().double().numpy()
-        out = Electrons.empty(len(x), model)
-        cavity.prepare(model, len(x))
-        cavity.evaluate(model, np.ascontiguousarray(positions), 0, out)
+        out = Electrons.empty(len(x), self.model)
+        self._cavities[single].prepare(self.model, len(x))
+        self._cavities[single].evaluate(self.model, np.ascontiguousarray(positions), 0, out)
         return torch.as_tensor(out.force, dtype=x.dtype, device=x.device)
