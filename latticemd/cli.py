@@ -318,6 +318,17 @@ def movie(
 
 
 @app.command()
+def watch(
+    directory: Annotated[Path, typer.Argument(help="Directory of a run.", show_default=False)],
+    interval: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Time between looks.")] = 2.0,
+) -> None:
+    """Show a running simulation in the terminal; each checkpoint brings new frames."""
+    from latticemd.watch import watch as watch_run
+
+    watch_run(directory, interval)
+
+
+@app.command()
 def analyze(
     directories: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Directories of runs.", show_default=False)

@@ -1,5 +1,6 @@
 """A movie shows the frames of the run, in their order, with the colours of the map."""
 
+import itertools
 import shutil
 
 import numpy as np
@@ -45,7 +46,7 @@ def test_frames_follow_the_wall_and_keep_their_colours(walking_wall):
     assert len(pictures) == 11
     assert info["duration"] == 50
     shares = [orange_share(picture) for picture in pictures]
-    assert all(after > before + 0.04 for before, after in zip(shares, shares[1:], strict=False))
+    assert all(after > before + 0.04 for before, after in itertools.pairwise(shares))
     # The map is most of what is coloured; the bar, half of it orange, is the rest.
     assert shares[5] == pytest.approx(0.5, abs=0.03)
 

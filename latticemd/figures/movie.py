@@ -16,7 +16,7 @@ from latticemd.config import stored_input
 from latticemd.errors import InputError, OutputError
 from latticemd.figures.maps import Map
 from latticemd.figures.reading import chosen_frames, heading
-from latticemd.figures.style import STYLE, largest_shown, page, time_label
+from latticemd.figures.style import STYLE, diverging, largest_shown, page, time_label
 from latticemd.output.directory import replace_atomically
 from latticemd.output.frames import Frames
 from latticemd.output.trajectory import read_trajectory
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-COLOURS = 128  # of a GIF: one palette for all frames, so that colours do not flicker
+COLOURS, GREYS = 96, 32  # of a GIF: those of the map, and of letters and lines
 HEIGHT, RESOLUTION = 5.6, 100  # inch, dots per inch
 
 
@@ -103,11 +103,23 @@ def _pictures(seen: Frames, chosen: list[int], title: str) -> Iterator[Image]:
 
 
 def _write_gif(pictures: Iterator[Image], path: Path, per_second: float) -> None:
-    first = next(pictures).quantize(COLOURS)
-    rest = (picture.quantize(palette=first, dither=0) for picture in pictures)
-    first.save(
-        path, format="GIF", save_all=True, append_images=rest, duration=1000.0 / per_second, loop=0, optimize=False
-    )
+    """All frames in one palette, so that colours neither flicker nor depend on the first frame."""
+    from PIL.Image import Dither
+
+    palette = _palette()
+    frames = (picture.quantize(palette=palette, dither=Dither.NONE) for picture in pictures)
+    first = next(frames)
+    first.save(path, format="GIF", save_all=True, append_images=frames, duration=1000.0 / per_second, loop=0)
+
+
+def _palette() -> Image:
+    from PIL import Image as Images
+
+    colours = diverging()(np.linspace(0.0, 1.0, COLOURS))[:, :3]
+    greys = np.repeat(np.linspace(0.0, 1.0, GREYS)[:, None], 3, axis=1)
+    palette = Images.new("P", (1, 1))
+    palette.putpalette((255 * np.concatenate([colours, greys])).round().astype(np.uint8).tobytes())
+    return palette
 
 
 def _write_mp4(pictures: Iterator[Image], path: Path, per_second: float) -> None:
