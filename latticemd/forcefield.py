@@ -30,7 +30,8 @@ class Capabilities:
     give the same bytes. `energy`, `density`: which parts of `Electrons` it fills. `halo`: layers of cells around
     the cell of a site that its force depends on, beside the extremes of on-site energies and hops, which may decide about poles
     and moments; None when it depends on all sites. `bytes_needed`: working memory for this model and R replicas.
-    `interactions`: whether it treats the interaction of models whose electrons repel each other.
+    `interactions`: whether it treats the interaction of models whose electrons repel each other. `uncertainty`: whether it
+    tells how far its force may be wrong at each site.
     """
 
     conservative: bool
@@ -40,6 +41,7 @@ class Capabilities:
     halo: int | None
     bytes_needed: int
     interactions: bool = False
+    uncertainty: bool = False
 
 
 @dataclass
@@ -54,6 +56,7 @@ class Electrons:
     density      (R, N)      electrons per site [1]; NaN if unknown
     mu           (R,)        chemical potential [energy]
     details      by name     what else there is to know, an array (R,) and its dimension; empty by default
+    uncertainty  (R, N)      how uncertain the force of a site is [energy/length]; None where nothing is known of that
     ===========  ==========  ==============================================================================
     """
 
@@ -62,6 +65,7 @@ class Electrons:
     density: Array
     mu: Array
     details: dict[str, tuple[Array, str]] = field(default_factory=dict)
+    uncertainty: Array | None = None
 
     @classmethod
     def empty(cls, replicas: int, model: Model) -> Electrons:
