@@ -84,6 +84,8 @@ def bench(run_input: RunInput, patience: float = 30.0) -> Iterator[Row]:
     A force field with an empty `ladder` chooses among the others, so it is left out.
     """
     model, _ = build_model(run_input)
+    if not model.electronic:
+        raise InputError(f"bench compares ways to the density of electrons, and {type(model).__name__} has none")
     whole = Sample(model, build_first_replica(run_input, model).x)
     chosen = (run_input.forcefield.name, _given(run_input.forcefield.name, run_input.forcefield.parameters))
     own = [chosen] if _ladder(run_input.forcefield.name) else []

@@ -14,6 +14,8 @@ import typer
 
 from latticemd import __version__
 from latticemd.errors import InputError, LatticeMDError
+from latticemd.learning.commands import evaluate, label, train
+from latticemd.options import Input, Settings
 
 app = typer.Typer(
     name="latticemd",
@@ -22,12 +24,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Input = Annotated[Path, typer.Argument(metavar="INPUT", help="YAML input file.", show_default=False)]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a key of the input; may be repeated."),
-]
 
 
 @app.command()
@@ -189,109 +185,6 @@ def bench(
 
 
 @app.command()
-def label(
-    input_file: Input,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File instead of label.output, .h5.")] = None,
-    settings: Settings = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the dataset.")] = False,
-    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that share the trajectories.")] = 1,
-) -> None:
-    """Run the trajectories under `label` and write their states with electronic forces as a dataset; goes on where it was."""
-    import json
-
-    from rich.console import Console
-
-    from latticemd.learning.labelling import label as label_trajectories
-    from latticemd.learning.labelling import plan_labels, require_free
-    from latticemd.learning.progress import Progress
-    from latticemd.learning.workers import label_in_processes
-    from latticemd.runner import noted_signals, plain_logging
-    from latticemd.terminal import print_dataset
-
-    changes = list(settings or [])
-    if output is not None:
-        changes.append(f"label.output={json.dumps(str(output))}")
-    plan = plan_labels(input_file, changes)
-    require_free(plan, overwrite)
-    plain_logging()
-    console = Console(stderr=True)
-    progress = Progress("step", plan.cost, console if console.is_terminal else None)
-    with noted_signals() as interrupted:
-
-        def stop() -> bool:
-            return bool(interrupted)
-
-        try:
-            if workers > 1:
-                label_in_processes(input_file, changes, plan, workers, stop, progress)
-            path = label_trajectories(plan, overwrite=overwrite, stop=stop, watch=progress)
-        finally:
-            progress.close()
-    print_dataset(path)
-
-
-@app.command()
-def train(
-    input_file: Input,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Directory instead of output.directory.")
-    ] = None,
-    settings: Settings = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint in the directory.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the training in the directory.")] = False,
-) -> None:
-    """Train a network on datasets; leaves DIR/model.safetensors, the learning curve and the errors."""
-    import json
-
-    from rich.console import Console
-
-    from latticemd.config import load_training
-    from latticemd.learning.runner import train as train_in_directory
-    from latticemd.runner import plain_logging
-    from latticemd.terminal import print_training
-
-    changes = list(settings or [])
-    if output is not None:
-        changes.append(f"output.directory={json.dumps(str(output))}")
-    train_input = load_training(input_file, changes)
-    plain_logging()
-    console = Console(stderr=True)
-    summary = train_in_directory(
-        train_input, resume=resume, overwrite=overwrite, console=console if console.is_terminal else None
-    )
-    print_training(summary)
-
-
-@app.command()
-def evaluate(
-    model_file: Annotated[Path, typer.Argument(metavar="MODEL", help="File of a network.", show_default=False)],
-    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Datasets.", show_default=False)],
-    against: Annotated[
-        str, typer.Option(metavar="NAMES", help="Force fields to compare with, such as poles,window,cavity.")
-    ] = "",
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Directory for evaluation.json and evaluation.png.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the evaluation as JSON.")] = False,
-) -> None:
-    """Measure a network on datasets: errors and where they are, symmetries, being a gradient, speed beside other ways."""
-    from rich.console import Console
-
-    from latticemd.learning.report import evaluate as evaluate_on
-    from latticemd.runner import plain_logging
-    from latticemd.terminal import print_evaluation, print_json
-
-    plain_logging()
-    names = [name.strip() for name in against.split(",") if name.strip()]
-    with Console(stderr=True).status("measuring"):
-        report = evaluate_on(model_file, data, names, output)
-    if as_json:
-        print_json(report)
-    else:
-        print_evaluation(report)
-
-
-@app.command()
 def schema() -> None:
     """Print the JSON schema of the input, for editors and other programs."""
     import json
@@ -396,6 +289,55 @@ def plot(directory: Annotated[Path, typer.Argument(help="Directory of a run.", s
 
     for path in draw_run(directory):
         typer.echo(path)
+
+
+@app.command()
+def analyze(
+    directories: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Directories of runs.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Directory for the results; of one run, RUN/analysis.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", help="Key of the input that labels a run, such as forcefield.name; else what differs."
+        ),
+    ] = None,
+    paired: Annotated[
+        bool, typer.Option("--paired", help="Compare runs with equal seeds one by one: sees far smaller differences.")
+    ] = False,
+    spectra: Annotated[
+        bool, typer.Option("--spectra", help="Densities of states too, of all sites, at walls and inside domains.")
+    ] = False,
+    dynamics: Annotated[
+        bool, typer.Option("--dynamics", help="S(q, w) too, of the frames between the two times.")
+    ] = False,
+    start: Annotated[
+        float | None,
+        typer.Option(
+            "--from", metavar="TIME", help="First time of growth laws and averages; else a tenth of the last."
+        ),
+    ] = None,
+    end: Annotated[
+        float | None, typer.Option("--to", metavar="TIME", help="Last time of growth laws and averages.")
+    ] = None,
+) -> None:
+    """Measure order, correlations and growth along runs; average runs that repeat each other and compare the others."""
+    from latticemd.analysis.runner import analyze as analysis_of
+    from latticemd.terminal import print_analysis
+
+    analysis, paths = analysis_of(
+        directories, output, by=by, paired=paired, spectra=spectra, dynamics=dynamics, start=start, end=end
+    )
+    print_analysis(analysis)
+    for path in paths:
+        typer.echo(path)
+
+
+for command in (label, train, evaluate):
+    app.command()(command)
 
 
 @app.callback(invoke_without_command=True)

@@ -126,6 +126,8 @@ def _time_step(integrator: Integrator, system: System, step: int) -> tuple[str, 
     model, dt = system.model_at(step), integrator.dt
     if integrator.motion is Motion.SPIN:
         return "spins keep their length at any dt: more likely a cause is in the electronic force", 0.5 * dt
+    if not model.electronic:
+        return "two particles may have met more closely than dt resolves", 0.5 * dt
     stiffness = model.largest_stiffness()
     limit = stability_limit(integrator, [stiffness], model.harmonic_stiffness(), model.inertia())
     if integrator.momenta:

@@ -30,8 +30,9 @@ class Capabilities:
     give the same bytes. `energy`, `density`: which parts of `Electrons` it fills. `halo`: layers of cells around
     the cell of a site that its force depends on, beside the extremes of on-site energies and hops, which may decide about poles
     and moments; None when it depends on all sites. `bytes_needed`: working memory for this model and R replicas.
-    `interactions`: whether it treats the interaction of models whose electrons repel each other. `uncertainty`: whether it
-    tells how far its force may be wrong at each site.
+    `interactions`: whether it treats the interaction of models whose electrons repel each other. `electrons`: whether it solves
+    for electrons; if not, it has the whole force of a model without any. `uncertainty`: whether it tells how far its force may be
+    wrong at each site.
     """
 
     conservative: bool
@@ -41,6 +42,7 @@ class Capabilities:
     halo: int | None
     bytes_needed: int
     interactions: bool = False
+    electrons: bool = True
     uncertainty: bool = False
 
 
@@ -121,8 +123,35 @@ class Remembering(ForceField, Protocol):
         ...
 
 
+@runtime_checkable
+class Spectral(Protocol):
+    """A force field that can also tell where the levels of H_el lie, as `kpm` does."""
+
+    def density_of_states(
+        self, model: Model, x: Array, energies: Array, width: float, sites: Array | None = None
+    ) -> Array:
+        """Density of states per orbital at `energies` (E,), for levels `width` wide, (R, E) [1/energy].
+
+        With `sites`, booleans (R, N), the mean of the local densities there; nan for a replica without any.
+        """
+        ...
+
+
+@runtime_checkable
+class BetweenParticles(ForceField, Protocol):
+    """The whole force of a model without electrons, such as that between particles in space."""
+
+    def typical_stiffness(self, model: Model) -> float:
+        """The curvature of the energy near rest, which sets the scale of time steps [energy/length^2]."""
+        ...
+
+
 def require_interactions(forcefield: ForceField, model: Model) -> None:
-    """Raise InputError where the interaction of a model's electrons would be left out without a word."""
+    """Raise InputError where interactions would be left out without a word: of a model's electrons, or of particles."""
+    if forcefield.capabilities(model, 1).electrons is not model.electronic:
+        needs = "solves for electrons" if not model.electronic else "is the force between particles"
+        others = "has none; use one for particles, such as coulomb" if not model.electronic else "is none of them"
+        raise InputError(f"force field {type(forcefield).__name__} {needs}, but {type(model).__name__} {others}")
     if model.interacting and not forcefield.capabilities(model, 1).interactions:
         raise InputError(
             f"the electrons of {type(model).__name__} interact, and force field {type(forcefield).__name__} would leave that "

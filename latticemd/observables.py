@@ -12,6 +12,8 @@ Fourier functions need a periodic lattice with one site per cell and cost O(R N 
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -80,9 +82,7 @@ def radial_structure_factor(structure: Array, lattice: Lattice) -> tuple[Array, 
     Rings are as wide as the coarsest spacing of the grid and end at the largest circle inside the Brillouin zone. To
     average around a peak elsewhere, give the S of a field modulated to bring the peak to q = 0, as the order field is.
     """
-    reciprocal = _reciprocal(lattice)
-    steps = reciprocal / np.array(lattice.shape)[:, None]
-    return _rings(structure.reshape(len(structure), -1), wave_vectors(lattice), reciprocal, steps)
+    return _rings_of_waves(lattice).average(structure)
 
 
 def require_transform(lattice: Lattice) -> None:
@@ -110,8 +110,7 @@ def correlation(field: Array, lattice: Lattice) -> tuple[Array, Array]:
     """
     axes = tuple(range(1, lattice.directions + 1))
     pairs = np.fft.ifftn(structure_factor(field, lattice), axes=axes).real
-    vectors, periods = lattice.vectors, np.array(lattice.shape)[:, None] * lattice.vectors
-    return _rings(pairs.reshape(len(pairs), -1), _on_grid(lattice) @ vectors, periods, vectors)
+    return _rings_of_cells(lattice).average(pairs)
 
 
 def correlation_length(
@@ -134,18 +133,40 @@ def correlation_length(
     Source: Bray, Adv. Phys. 43, 357 (1994), doi:10.1080/00018739400101505.
     """
     if definition == "half":
-        return _first_half_crossing(*correlation(order_field, lattice))
+        return half_length(*correlation(order_field, lattice))
     if definition == "moment":
-        k, structure = radial_structure_factor(structure_factor(order_field, lattice), lattice)
-        width = np.where(np.arange(len(k)) == 0, 0.5, 1.0)  # the ring at the peak starts at k = 0, not at -dk/2
-        # A uniform field leaves only rounding noise beside its peak, which is no length.
-        spread = (structure * width) @ k
-        return _ratio(2 * np.pi * (structure @ width), spread, smallest=1e-12 * structure[:, 0] * k[-1])
+        return moment_length(*radial_structure_factor(structure_factor(order_field, lattice), lattice))
     if definition == "walls":
-        bonds = lattice.bonds()
-        cut = wall_fraction(order_field, bonds) * (len(bonds.i) / lattice.sites)
-        return _ratio(np.full_like(cut, lattice.directions), cut)
+        return wall_length(wall_fraction(order_field, lattice.bonds()), lattice)
     raise InputError(f"unknown correlation length {definition!r}; known: half, moment, walls")
+
+
+def half_length(r: Array, c: Array) -> Array:
+    """First r where a correlation c (R, K) at distances r (K,) falls to half its value at r = 0, (R,) [length].
+
+    Linear between points; nan where it never does.
+    """
+    excess = c - 0.5 * c[:, :1]
+    below = excess <= 0
+    after = np.maximum(below.argmax(axis=1), 1)
+    row = np.arange(len(c))
+    high, low = excess[row, after - 1], excess[row, after]
+    crossing = r[after - 1] + (r[after] - r[after - 1]) * _ratio(high, high - low)
+    return np.where(below.any(axis=1), crossing, np.nan)
+
+
+def moment_length(k: Array, structure: Array) -> Array:
+    """2 pi / <k> of ring averages S (R, K) at wave numbers k (K,), weighted by S alone as in one dimension, (R,) [length]."""
+    width = np.where(np.arange(len(k)) == 0, 0.5, 1.0)  # the ring at the peak starts at k = 0, not at -dk/2
+    # A uniform field leaves only rounding noise beside its peak, which is no length.
+    spread = (structure * width) @ k
+    return _ratio(2 * np.pi * (structure @ width), spread, smallest=1e-12 * structure[:, 0] * k[-1])
+
+
+def wall_length(walls: Array, lattice: Lattice) -> Array:
+    """d over the number of cut nearest-neighbour bonds per site, from wall fractions (R,), (R,) [length]."""
+    cut = np.asarray(walls) * (len(lattice.bonds().i) / lattice.sites)
+    return _ratio(np.full_like(cut, lattice.directions), cut)
 
 
 # temperatures
@@ -197,34 +218,48 @@ def _dual(rows: Array) -> Array:
     return np.asarray(np.linalg.solve(rows @ rows.T, rows))
 
 
-def _rings(values: Array, points: Array, periods: Array, steps: Array) -> tuple[Array, Array]:
-    """Average `values` (R, N) over rings of the distance from the origin of a periodic space: (distance, average).
+@dataclass(frozen=True)
+class _Rings:
+    """Which points of a periodic grid lie in which ring around the origin: `inside` (M,) points, their `ring` (M,)."""
 
-    `points` (..., D) are where the values sit, `periods` and `steps` (d, D) the rows that span the period and the grid.
-    Rings are centred on multiples of the longest step, so that each holds points in all directions.
-    """
-    images = np.array(list(itertools.product((-1, 0, 1), repeat=len(periods)))) @ periods
-    fraction = points.reshape(-1, points.shape[-1]) @ _dual(periods).T
-    wrapped = (fraction - np.rint(fraction)) @ periods
-    distance = np.min([np.linalg.norm(wrapped + image, axis=1) for image in images], axis=0)
-    width = np.linalg.norm(steps, axis=1).max()
-    reach = np.linalg.norm(images, axis=1)
-    inside = np.flatnonzero(distance <= 0.5 * reach[reach > 0].min() * (1 + 1e-9))
-    ring = np.rint(distance[inside] / width).astype(np.int64)
-    members = np.bincount(ring)
-    average = np.array([np.bincount(ring, row) / members for row in values[:, inside]])
-    return np.bincount(ring, distance[inside]) / members, average
+    distance: Array  # (K,) mean distance of the points of each ring
+    inside: Array
+    ring: Array
+    members: Array
+
+    @classmethod
+    def around_origin(cls, points: Array, periods: Array, steps: Array) -> _Rings:
+        """`points` (..., D) are where values sit, `periods` and `steps` (d, D) the rows that span the period and the grid.
+
+        Rings are centred on multiples of the longest step, so that each holds points in all directions.
+        """
+        images = np.array(list(itertools.product((-1, 0, 1), repeat=len(periods)))) @ periods
+        fraction = points.reshape(-1, points.shape[-1]) @ _dual(periods).T
+        wrapped = (fraction - np.rint(fraction)) @ periods
+        distance = np.min([np.linalg.norm(wrapped + image, axis=1) for image in images], axis=0)
+        width = np.linalg.norm(steps, axis=1).max()
+        reach = np.linalg.norm(images, axis=1)
+        inside = np.flatnonzero(distance <= 0.5 * reach[reach > 0].min() * (1 + 1e-9))
+        ring = np.rint(distance[inside] / width).astype(np.int64)
+        members = np.bincount(ring)
+        return cls(np.bincount(ring, distance[inside]) / members, inside, ring, members)
+
+    def average(self, values: Array) -> tuple[Array, Array]:
+        """(distance (K,), average (R, K)) of values (R, ...) on the grid."""
+        inside = values.reshape(len(values), -1)[:, self.inside]
+        return self.distance.copy(), np.array([np.bincount(self.ring, row) / self.members for row in inside])
 
 
-def _first_half_crossing(r: Array, c: Array) -> Array:
-    """First r where c (R, K) falls to half its value at r = 0, linear between points; nan where it never does."""
-    excess = c - 0.5 * c[:, :1]
-    below = excess <= 0
-    after = np.maximum(below.argmax(axis=1), 1)
-    row = np.arange(len(c))
-    high, low = excess[row, after - 1], excess[row, after]
-    crossing = r[after - 1] + (r[after] - r[after - 1]) * _ratio(high, high - low)
-    return np.where(below.any(axis=1), crossing, np.nan)
+@lru_cache(maxsize=4)  # each frame of a run asks for the same rings
+def _rings_of_cells(lattice: Lattice) -> _Rings:
+    vectors = lattice.vectors
+    return _Rings.around_origin(_on_grid(lattice) @ vectors, np.array(lattice.shape)[:, None] * vectors, vectors)
+
+
+@lru_cache(maxsize=4)
+def _rings_of_waves(lattice: Lattice) -> _Rings:
+    reciprocal = _reciprocal(lattice)
+    return _Rings.around_origin(wave_vectors(lattice), reciprocal, reciprocal / np.array(lattice.shape)[:, None])
 
 
 def _ratio(above: Array, below: Array, smallest: Array | float = 0.0) -> Array:

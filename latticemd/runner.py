@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import logging
 import platform
@@ -24,9 +23,10 @@ from latticemd.config.blocks import StructureFactor
 from latticemd.config.writing import flat
 from latticemd.divergence import explained
 from latticemd.errors import Diverged, InputError, LatticeMDError, StoppedEarly
+from latticemd.models.model import Model
 from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
 from latticemd.output.directory import RunDirectory
-from latticemd.output.h5md import box_of
+from latticemd.output.header import header_of
 from latticemd.output.summary import write_summary, write_text_atomically
 from latticemd.output.trajectory import TrajectoryHeader, TrajectoryWriter
 from latticemd.plugins import load_plugin
@@ -38,7 +38,8 @@ from latticemd.system import System
 
 log = logging.getLogger("latticemd.run")
 
-DEFAULT_OBSERVABLES = ("energy", "temperature", "order_parameter", "wall_fraction")
+OF_MOTION = ("energy", "temperature")  # what is measured unless the input says otherwise,
+OF_ELECTRONS = ("order_parameter", "wall_fraction")  # and where there are electrons to order
 # Keys that may differ between a run and its continuation: how long, how often it is saved, where it lies now.
 _MAY_CHANGE = ("title", "dynamics.steps", "output.directory", "output.checkpoint_every", "output.figures")
 
@@ -80,7 +81,7 @@ def run(
         progress = load_plugin("reporter", "progress")(run_input.dynamics.steps, console)
         stack.callback(progress.close)
         checkpoint = _Checkpointer(directory, writer, run_input, When(every=run_input.output.checkpoint_every))
-        reporters: list[Reporter] = [*_reporters(run_input, writer), progress, checkpoint]
+        reporters: list[Reporter] = [*_reporters(run_input, writer, system.model), progress, checkpoint]
         interrupted = stack.enter_context(noted_signals())
         # What is not finite ends the run with one message; NumPy would come before it with a dozen warnings.
         stack.enter_context(np.errstate(all="ignore"))
@@ -147,7 +148,7 @@ class _Checkpointer:
         self.saved_step = state.step
 
 
-def _reporters(run_input: RunInput, writer: TrajectoryWriter) -> list[Reporter]:
+def _reporters(run_input: RunInput, writer: TrajectoryWriter, model: Model) -> list[Reporter]:
     output = run_input.output
     reporters: list[Reporter] = [
         load_plugin("reporter", "trajectory")(
@@ -155,7 +156,8 @@ def _reporters(run_input: RunInput, writer: TrajectoryWriter) -> list[Reporter]:
         )
     ]
     if run_input.observables is None:
-        reporters += [ObservableReporter(name, When(every=output.every), writer) for name in DEFAULT_OBSERVABLES]
+        names = OF_MOTION + OF_ELECTRONS * model.electronic
+        reporters += [ObservableReporter(name, When(every=output.every), writer) for name in names]
         return reporters
     for block in run_input.observables:
         when = When(every=block.every or 0, log=block.log or 0, after=block.after, before=block.before)
@@ -184,35 +186,12 @@ def _resumed_state(run_input: RunInput, directory: RunDirectory) -> State:
 
 
 def _header(run_input: RunInput, system: System) -> TrajectoryHeader:
-    lattice, model = system.model.lattice, system.model
-    edges, boundary = box_of(lattice)
-    return TrajectoryHeader(
-        version=__version__,
-        author=_user(),
-        box=edges,
-        boundary=boundary,
-        replicas=run_input.replicas.count,
-        provenance={
-            "input": run_input.to_yaml(),
-            "lattice": json.dumps(lattice.to_dict()),
-            "model": json.dumps({"name": run_input.model.name, "symbol": model.symbol}),
-            "precision": "float64",
-            "backend": run_input.backend,
-        },
-    )
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # containers often run users that have no name
-        return "unknown"
+    about = {"input": run_input.to_yaml(), "precision": "float64", "backend": run_input.backend}
+    return header_of(system.model, run_input.model.name, run_input.replicas.count, about)
 
 
 def _summary(run_input: RunInput, simulation: Simulation, wall_seconds: float) -> dict[str, Any]:
     frame, system = simulation.frame(), simulation.system
-    walls = observables.wall_fraction(frame.order_field, frame.model.lattice.bonds())
-    order = observables.order_parameter(frame.order_field)
 
     def plain(values: Any) -> Any:
         return values.tolist()[0] if len(values) == 1 else values.tolist()
@@ -228,23 +207,34 @@ def _summary(run_input: RunInput, simulation: Simulation, wall_seconds: float) -
         "steps_per_second": (system.force_calls - 1) / wall_seconds,
         "energy": plain(frame.free_energy + frame.kinetic_energy),
         "free_energy": plain(frame.free_energy),
-        "order_parameter": plain(order),
-        "local_order": plain(observables.local_amplitude(frame.order_field)),
-        "wall_fraction": plain(walls),
+        **{name: plain(value) for name, value in _order(frame).items()},
         "version": __version__,
         "machine": platform.machine(),
         "python": platform.python_version(),
     }
 
 
+def _order(frame: Frame) -> dict[str, Any]:
+    """Order parameters (R,) by name; none where there are no electrons to order."""
+    if not frame.model.electronic:
+        return {}
+    return {
+        "order_parameter": observables.order_parameter(frame.order_field),
+        "local_order": observables.local_amplitude(frame.order_field),
+        "wall_fraction": observables.wall_fraction(frame.order_field, frame.model.lattice.bonds()),
+    }
+
+
 def _announce(run_input: RunInput, system: System, state: State, directory: RunDirectory) -> None:
     model = system.model
     log.info("latticemd %s: %s on %s", __version__, run_input.title or directory.path.name, directory.path)
-    log.info("%s lattice %s, %d sites, %d replica(s)", model.lattice.type, "x".join(map(str, model.lattice.shape)),
-             model.lattice.sites, state.replicas)  # fmt: skip
+    log.info("%s, %d replica(s)", model.lattice.description, state.replicas)
     ensemble = f"filling {model.filling:g}" if model.filling is not None else f"mu {model.mu:g}"
-    log.info("model %s, %s, electronic temperature %g; force field %s; integrator %s, dt %g, steps %d", run_input.model.name,
-             ensemble, model.electronic_temperature, run_input.forcefield.name, run_input.dynamics.integrator,
+    electrons = (
+        f"{ensemble}, electronic temperature {model.electronic_temperature:g}" if model.electronic else "no electrons"
+    )
+    log.info("model %s, %s; force field %s; integrator %s, dt %g, steps %d", run_input.model.name,
+             electrons, run_input.forcefield.name, run_input.dynamics.integrator,
              run_input.dynamics.dt, run_input.dynamics.steps)  # fmt: skip
     if model.smallest_stiffness() < 0.0:
         log.warning("the springs do not confine the lattice: their lowest stiffness is %.3g, so displacements may grow without "

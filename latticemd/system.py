@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from latticemd.backends import kernels_for
 from latticemd.backends.specification import LARGEST
 from latticemd.errors import Diverged, InputError
-from latticemd.forcefield import Array, Capabilities, Electrons, ForceField, Remembering, require_interactions
+from latticemd.forcefield import (
+    Array,
+    BetweenParticles,
+    Capabilities,
+    Electrons,
+    ForceField,
+    Remembering,
+    require_interactions,
+)
 from latticemd.lattice import Lattice
 from latticemd.models.model import Model
 from latticemd.ramps import Ramp
@@ -48,10 +56,7 @@ class System:
 
     def model_at(self, step: int) -> Model:
         """The model with its ramped parameters at their values for this step."""
-        if not self.ramps:
-            return self.model
-        values: dict[str, Any] = {name: ramp(step) for name, ramp in self.ramps.items()}
-        return dataclasses.replace(self.model, **values)
+        return model_at(self.model, self.ramps, step)
 
     def update_forces(self, state: State, step: int) -> None:
         """Evaluate the force field at state.x and write the total force to state.f.
@@ -108,13 +113,26 @@ class System:
         state.memory = Memory(step, start, result)
 
     def stiffest_frequency(self, step: int = 0) -> float:
-        """sqrt(K/m) with K the largest curvature of the classical energy [1/time]; electrons soften modes, see physics docs."""
+        """sqrt(K/m) with K the largest curvature of the classical energy [1/time]; electrons soften modes, see physics docs.
+
+        Between particles, K is that near rest: where two of them meet closely it has no bound.
+        """
         model = self.model_at(step)
+        if isinstance(self.forcefield, BetweenParticles):
+            return float(np.sqrt(self.forcefield.typical_stiffness(model) / model.inertia()))
         return float(np.sqrt(model.largest_stiffness() / model.inertia()))
 
     def _blame(self, state: State) -> str:
         term = "classical" if kernels_for(state.f).all_bounded(self.electrons.force) else "electronic"
         return f"{_first_bad(state.f, self.model.lattice)}, first in the {term} term"
+
+
+def model_at(model: Model, ramps: Mapping[str, Ramp], step: int) -> Model:
+    """A model with its ramped parameters at their values for a step."""
+    if not ramps:
+        return model
+    values: dict[str, Any] = {name: ramp(step) for name, ramp in ramps.items()}
+    return dataclasses.replace(model, **values)
 
 
 def _first_bad(values: NDArray[np.float64], lattice: Lattice) -> str:

@@ -21,13 +21,24 @@ from latticemd import __version__
 from latticemd.plugins import KINDS, plugin_names
 
 if TYPE_CHECKING:
+    from latticemd.analysis.ensembles import Comparison
+    from latticemd.analysis.runner import Analysis
     from latticemd.bench import Row
     from latticemd.learning.evaluation import SetErrors
     from latticemd.learning.report import Report
     from latticemd.timestep import Advice
     from latticemd.verify import Check
 
-COLOURS = {"pass": "green", "fail": "bold red", "skip": "yellow"}
+COLOURS = {
+    "pass": "green",
+    "fail": "bold red",
+    "skip": "yellow",
+    "agree": "green",
+    "open": "yellow",
+    "differ": "bold red",
+    "1 sample": "dim",
+    "no value": "dim",
+}
 PACKAGES = ("numpy", "scipy", "numba", "h5py", "pydantic", "torch", "mpi4py", "cupy", "ase")
 
 
@@ -55,6 +66,61 @@ def print_bench(rows: Sequence[Row]) -> None:
         shown = [f"{number:.3g}" if math.isfinite(number) else "" for number in numbers]
         table.add_row(escape(row.title), *shown, escape(row.note))
     Console().print(table)
+
+
+def print_analysis(analysis: Analysis) -> None:
+    """The tables of `latticemd analyze`: growth laws of every group, and how the groups differ."""
+    table = Table("group", "length", "exponent", "times", "L at end", "L/box", "collapse")
+    for group in analysis.groups:
+        title = f"{group.label or 'all'} ({group.samples})"
+        for name, law in group.laws.items():
+            size = law.amplitude * law.end**law.exponent
+            profile = {"half": "correlation", "moment": "structure_factor"}.get(name, "")
+            quality = f"{group.collapses[profile].quality:.2g}" if profile in group.collapses else ""
+            window = f"{law.start:.3g} - {law.end:.3g}"
+            table.add_row(
+                escape(title), name, _with_error(law.exponent, law.error), window,
+                f"{size:.3g}", f"{size / group.box:.2g}", quality,
+            )  # fmt: skip
+            title = ""
+        table.add_section()
+    if table.row_count:
+        Console().print(table)
+    else:
+        typer.echo("no growth law: too few frames in which domains have a size")
+    for label, rows in analysis.comparisons.items():
+        _print_comparison(analysis.groups[0].label, label, rows)
+    for group in analysis.groups:
+        for note in group.notes:
+            typer.echo(": ".join(filter(None, [group.label, note])))
+
+
+def _print_comparison(first: str, second: str, rows: Sequence[Comparison]) -> None:
+    table = Table("quantity", "time", "first", "change", "error", "sigma", "verdict")
+    table.title = escape(f"{second} - {first}; sigma: standard errors from sample to sample")
+    table.columns[0].no_wrap = True
+    previous = ""
+    for row in rows:
+        apart = row.difference
+        if row.quantity != previous:
+            table.add_section()
+        numbers = (row.time, apart.first, apart.difference, apart.error, apart.distance)
+        shown = [
+            f"{number:.{digits}g}" if math.isfinite(number) else ""
+            for number, digits in zip(numbers, (3, 3, 2, 2, 2), strict=True)
+        ]
+        name = "" if row.quantity == previous else row.quantity.replace("_", " ")
+        table.add_row(name, *shown, f"[{COLOURS[apart.verdict]}]{apart.verdict}[/]")
+        previous = row.quantity
+    Console().print(table)
+
+
+def _with_error(value: float, error: float) -> str:
+    """A number with its standard error, both to two digits of the error: 0.357 ± 0.018."""
+    if not math.isfinite(error) or error <= 0.0:
+        return f"{value:.3g}"
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}" if decimals < 7 else f"{value:.2g} ± {error:.1e}"
 
 
 def print_advice(advice: Advice) -> None:
@@ -136,8 +202,8 @@ def print_evaluation(report: Report) -> None:
         table.add_row(escape(one.name), str(one.states), *(f"{number:.3e}" for number in numbers))
     console.print(table)
     for one in report.sets:
-        parts = Table("by", "", "states or sites", "rms error", "relative", title=one.name, title_justify="left")
-        parts.columns[0].no_wrap = parts.columns[1].no_wrap = True
+        parts = Table("by", "", "count", "rms error", "relative", title=one.name, title_justify="left")
+        parts.columns[0].no_wrap = True
         for key, rows in one.parts.items():
             for i, part in enumerate(rows):
                 first = "" if i else escape(key)
@@ -175,7 +241,9 @@ def _print_worst(console: Console, errors: SetErrors) -> None:
 def _print_results(summary: dict[str, Any], directory: Path, names: Sequence[str], cost: str, digits: int) -> None:
     table = Table(title=summary.get("title") or str(directory), show_header=False, title_justify="left")
     for name in names:
-        value = summary.get(name)
+        if name not in summary:  # particles have no order
+            continue
+        value = summary[name]
         table.add_row(name.replace("_", " "), f"{value:.{digits}g}" if isinstance(value, float) else str(value))
     table.add_row("wall seconds", f"{summary['wall_seconds']:.1f} ({cost})")
     table.add_row("digest", summary["digest"][:16])

@@ -139,6 +139,10 @@ class Probe:
         model, _ = build_model(run_input)
         if model.motion is Motion.OCCUPATION:
             raise InputError("no dt is better than another: kinetic Monte Carlo is the same process for any of them")
+        if not model.electronic:
+            raise InputError(
+                "no dt suits all distances between particles: halve it until the energy that `latticemd verify` shows is steady"
+            )
         self.system = System(model, build_forcefield(run_input), 1)
         self.state = build_first_replica(run_input, model)
         self.integrator = build_integrator(run_input)

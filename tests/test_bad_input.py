@@ -233,10 +233,10 @@ def test_a_value_that_replaces_an_override_is_blamed_on_the_last_one(tmp_path: P
 
 
 FILES = [
-    ("", "input.yaml: empty; expected keys title, lattice"),
+    ("", "input.yaml: empty; expected keys title, system, lattice"),
     ("# only a comment\n", "input.yaml: empty; expected keys"),
-    ("- 1\n- 2\n", "input.yaml:1: expected keys title, lattice, "),
-    ("just words\n", "input.yaml:1: expected keys title, lattice, "),
+    ("- 1\n- 2\n", "input.yaml:1: expected keys title, system, lattice, "),
+    ("just words\n", "input.yaml:1: expected keys title, system, lattice, "),
     ("a: 1\nb: 2\na: 3\n", "input.yaml:3: a: duplicate key; first given at input.yaml:1"),
     ("model: {mu: 1,\n mu: 2}\n", "input.yaml:2: model.mu: duplicate key; first given at input.yaml:1"),
     ("a: &x 1\nb: *x\n", "input.yaml:1: anchors and aliases (& and *) are not allowed"),

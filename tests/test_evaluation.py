@@ -19,11 +19,12 @@ from latticemd.errors import InputError
 from latticemd.learning.competition import compete
 from latticemd.learning.dataset import Trajectory, write_dataset
 from latticemd.learning.evaluation import Evaluator, same_side
-from latticemd.learning.invariants import antisymmetric_share, invariants_of
+from latticemd.learning.invariants import _order, antisymmetric_share, invariants_of
 from latticemd.learning.modelfile import Card, save_network, symmetry_of
 from latticemd.learning.networks import build_network
 from latticemd.learning.records import record_of
 from latticemd.learning.report import evaluate
+from latticemd.measurements.forces import symmetry_generators
 
 RANGES = {
     "x": {"min": -9.0, "max": 9.0, "rms": [0.0, 9.0]},
@@ -80,6 +81,19 @@ def test_a_perfect_network_has_the_errors_of_its_precision(network, tmp_path):
     assert (tmp_path / "out" / "evaluation.png").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        Holstein(Lattice("square", (6, 4))),
+        Holstein(Lattice("square", (4, 4)), disorder=1.0),
+        Holstein(Lattice("square", (4, 4), boundary=("periodic", "open"))),
+        Holstein(Lattice("honeycomb", (3, 3))),
+    ],
+)
+def test_generators_stand_for_the_whole_group(model):
+    assert _order(model, len(symmetry_generators(model))) == sum(1 for _ in model.symmetries())
+
+
 def test_a_broken_symmetry_is_found_with_its_operation(network, tmp_path):
     trajectory = springs(1)
     kept = invariants_of(Evaluator(network(c=0.1)), trajectory.model, trajectory.x[:1])
@@ -100,6 +114,31 @@ def test_the_antisymmetric_share_is_that_of_the_matrix(c):
     share = antisymmetric_share(module, random_positions(model), probes=40)
     # Per row: four neighbours of weight 1, one diagonal of 0.5, and two entries +-c that are all there is of J - J^T.
     assert share == pytest.approx(np.sqrt(2 * c**2 / (4 + 0.25 + 2 * c**2)), rel=0.05, abs=1e-14)
+
+
+def test_a_part_without_gradient_counts_all_the_same():
+    register_networks()
+    model = Holstein(Lattice("square", (20, 20)))
+
+    class Known(torch.nn.Module):
+        """As a force that comes from a force field: torch cannot see into it."""
+
+        def __init__(self, learned):
+            super().__init__()
+            self.known = build_network("linear", {"c": 1.0}, model)
+            self.learned = learned
+
+        def forward(self, x):
+            with torch.no_grad():
+                known = self.known(x)
+            return known + self.learned(x)
+
+    springs = build_network("linear", {"a": -1.0, "b": -0.5 + 3.0}, model)  # leaves a spring of 3, and c
+    share = antisymmetric_share(Known(springs), random_positions(model), probes=40)
+    assert share == pytest.approx(np.sqrt(2 / (9 + 2)), rel=0.1)
+    assert antisymmetric_share(Known(torch.nn.Identity()), random_positions(model), probes=40) == pytest.approx(
+        np.sqrt(2 / (4 + 0.25 + 2)), rel=0.1
+    )
 
 
 def test_a_gradient_taken_by_autograd_is_one():
@@ -143,7 +182,7 @@ def test_parts_add_up_to_the_whole(network, tmp_path):
     write_dataset(tmp_path / "springs.h5", rough, {})
     evaluator = Evaluator(network(a=0.9, b=0.3))
     errors = evaluator.errors("springs", evaluator.samples(tmp_path / "springs.h5"))
-    assert set(errors.parts) == {"temperature", "step", "neighbours on the same side", "|x|"}
+    assert set(errors.parts) == {"temperature", "step", "same-side neighbours", "|x|"}
     for name, parts in errors.parts.items():
         by_state = name in ("temperature", "step")
         assert sum(part.count for part in parts) == (errors.states if by_state else errors.sites)
@@ -225,4 +264,4 @@ def test_the_command_prints_tables_and_json(network, tmp_path, monkeypatch, caps
             assert json.loads(printed)["invariants"]["operations"] == 192
         else:
             assert "antisymmetric share of the Jacobian" in printed
-            assert "neighbours on the same side" in printed
+            assert "same-side neighbours" in printed

@@ -39,7 +39,9 @@ LARGE = {
 
 
 def free(name, lattice, **parameters):
-    """The model on this lattice, if it suits it and its electrons are free."""
+    """The model on this lattice, if it suits it and has electrons that are free."""
+    if not load_plugin("model", name).electronic:
+        pytest.skip("no electrons")
     try:
         model = load_plugin("model", name)(lattice, **parameters)
     except InputError as error:

@@ -35,8 +35,8 @@ def order_fields(lattice, frames, replicas=1, seed=0):
     return np.array([0.45 * np.tanh(3 * f / f.std()).reshape(replicas, -1) for f in smooth])
 
 
-def write_run(path, lattice, fields, *, density=True, series=True, dt=0.5):
-    """A finished run in `path`, frame k of `fields` (F, R, N) at step 10 k."""
+def write_run(path, lattice, fields, *, density=True, series=True, dt=0.5, more=""):
+    """A finished run in `path`, frame k of `fields` (F, R, N) at step 10 k; `more` is added to its input."""
     replicas = fields.shape[1]
     header = TrajectoryHeader(
         version="0",
@@ -44,7 +44,7 @@ def write_run(path, lattice, fields, *, density=True, series=True, dt=0.5):
         box=(*map(float, lattice.shape), 1.0),
         replicas=replicas,
         provenance={
-            "input": INPUT.format(type=lattice.type, shape=list(lattice.shape), boundary=lattice.boundary[0]),
+            "input": INPUT.format(type=lattice.type, shape=list(lattice.shape), boundary=lattice.boundary[0]) + more,
             "lattice": json.dumps(lattice.to_dict()),
             "model": json.dumps({"name": "holstein", "symbol": "Q"}),
         },

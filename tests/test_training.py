@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import random_positions
-from networks import register_networks
+from networks import SmallStack, register_networks
 
 from latticemd import Holstein, Lattice
 from latticemd.config import load_training
@@ -29,6 +29,7 @@ from latticemd.learning.records import record_of
 from latticemd.learning.runner import train
 from latticemd.learning.trainer import Trainer
 from latticemd.models.jahn_teller import JahnTeller
+from latticemd.plugins import plugin_names
 
 TRAINING = """\
 data: {train: train.h5, validation: validation.h5, test: {large: large.h5}}
@@ -184,6 +185,21 @@ def assert_same_training(one, other):
     assert record.best_loss == its_record.best_loss
 
 
+@pytest.mark.parametrize("name", plugin_names("network"))
+def test_every_network_trains_and_resumes_to_the_same_bytes(workplace, name):
+    settings = (f"network={{name: {name}}}", "optimiser.schedule=constant", "data.test={}")
+    trained(*settings, "steps=4", "validate_every=2")
+    trained(*settings, "steps=2", "validate_every=2", "output.directory=again")
+    trained(*settings, "steps=4", "validate_every=2", "output.directory=again", resume=True)
+    tensors = [read_training(workplace / folder / "checkpoint.safetensors")[0] for folder in ("out", "again")]
+    assert {key for key in tensors[0] if not torch.equal(tensors[0][key], tensors[1][key])} == set()
+    card, module = load_network(workplace / "out" / "model.safetensors")
+    large = springs(20, shape=(8, 8))
+    bound = Bound(name, card.network["parameters"], springs(0).model, module)
+    errors = force_errors(bound, groups_of([large], torch.float32, [1.0]), 8)
+    assert np.isfinite(errors.rmse)
+
+
 def test_a_resumed_training_is_the_same_training(workplace):
     trained()
     assert trained(resume=True)["steps"] == 24  # nothing is left to do
@@ -216,6 +232,18 @@ def test_a_damaged_checkpoint_is_not_believed(workplace):
     path.write_bytes(content)
     with pytest.raises(OutputError, match="is damaged"):
         trained(resume=True)
+
+
+def test_a_training_may_start_from_the_weights_of_another(workplace):
+    first = trained("steps=200", "validate_every=50")
+    more = ("start=out/model.safetensors", "output.directory=more", "optimiser.learning_rate=1e-9", "steps=1")
+    more += ("validate_every=1", "data.test={}")
+    second = trained(*more)
+    assert second["errors"]["validation"]["rmse"] == pytest.approx(first["errors"]["validation"]["rmse"], rel=1e-5)
+    (workplace / "out" / "model.safetensors").unlink()  # a resumed training has no need of it
+    assert trained(*more, resume=True)["steps"] == 1
+    with pytest.raises(InputError, match=r"start: more/model.safetensors is a network .*'width': 4"):
+        trained("start=more/model.safetensors", "network.width=5", "output.directory=other")
 
 
 def test_early_stop_and_the_clock_end_a_training(workplace, monkeypatch):
@@ -317,6 +345,29 @@ def test_augmentation_turns_positions_and_forces_by_symmetries(model):
     turned = Augmentation([group], seed=1).turned(0, group, step=9)
     assert (turned.x - group.x).abs().amax(dim=(1, 2)).count_nonzero() >= 3  # not all are the identity
     np.testing.assert_allclose(forces_and_energy(model, turned.x.numpy())[0], turned.force.numpy(), atol=1e-10)
+
+
+def test_what_a_network_knows_is_computed_once(workplace, monkeypatch):
+    calls = []
+
+    def reference(self, x):
+        calls.append(len(x))
+        return 0.5 * x
+
+    def forward(self, x, known=None):
+        return plain(self, x) + (self.reference(x) if known is None else known)
+
+    plain = SmallStack.forward
+    with monkeypatch.context() as patch:
+        patch.setattr(SmallStack, "reference", reference, raising=False)
+        patch.setattr(SmallStack, "forward", forward)
+        trained("output.directory=cached", "augment=true")
+        assert sum(calls) == 20 + 5 + (20 + 5 + 5)  # training and validation states; and all sets in the end
+        patch.setattr("latticemd.learning.trainer.referenced", lambda groups, bound, batch: groups)
+        trained("output.directory=anew", "augment=true")
+    history = [read_training(workplace / name / "checkpoint.safetensors")[1].history for name in ("cached", "anew")]
+    losses = [[row["validation_loss"] for row in rows] for rows in history]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
 # input

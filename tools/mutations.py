@@ -37,7 +37,9 @@ MOTION, STENCIL = "latticemd/backends/cpu/motion.py", "latticemd/backends/cpu/st
 PHILOX, THERMOSTATS = "cuda_kernels/philox.py", "cuda_kernels/thermostats.py"
 OVERDAMPED, HOLSTEIN, ED = "latticemd/integrators/overdamped.py", "latticemd/models/holstein.py", "forcefields/ed.py"
 INTERACTION = "latticemd/models/interaction.py"
+TRAINER, DATA = "latticemd/learning/trainer.py", "latticemd/learning/data.py"
 INTEGRATORS, KERNELS = "tests/test_integrators.py::", "tests/test_kernels.py::"
+TRAINING = "tests/test_training.py::"
 
 MUTATIONS = (
     Mutation("the kick has the wrong sign", SPLITTING, "return tau, tau * stiffness if", "return -tau, tau * stiffness if",
@@ -127,6 +129,22 @@ MUTATIONS = (
     Mutation("spins precess backwards", "cuda_kernels/spins.py", "hx, hy, hz = 0.5 * wx, 0.5 * wy, 0.5 * wz",
              "hx, hy, hz = -0.5 * wx, -0.5 * wy, -0.5 * wz",
              "tests/test_spins.py::test_a_spin_precesses_clockwise_about_its_field_with_a_frequency_exact_to_second_order"),
+    Mutation("labels are those of the force field that moves", "latticemd/learning/labelling.py", "if self._exact is None:",
+             "if True:", "tests/test_labelling.py::test_another_force_field_may_give_the_labels"),
+    Mutation("the average forgets the weights", TRAINER, "lerp_(value, 1.0 - decay)", "lerp_(value, 0.0)",
+             TRAINING + "test_a_training_learns_and_leaves_what_it_promises"),
+    Mutation("a resumed training begins with new moments", TRAINER, '"state": moments', '"state": {}',
+             TRAINING + "test_a_killed_training_resumes_from_its_last_validation_to_the_same_bytes"),
+    Mutation("every epoch has the same order", DATA, "default_rng([seed, epoch])", "default_rng([seed, 0])",
+             TRAINING + "test_every_state_comes_once_in_an_epoch"),
+    Mutation("a trajectory may be on both sides", DATA, "if _identity(trajectory) in wholes:", "if False:",
+             TRAINING + "test_a_trajectory_on_both_sides_is_refused"),
+    Mutation("forces are turned and positions are not", "latticemd/learning/augmentation.py",
+             "table.applied(states.x, drawn, shifted=True)", "states.x",
+             TRAINING + "test_augmentation_turns_positions_and_forces_by_symmetries"),
+    Mutation("J v stands in for its transpose", "latticemd/learning/invariants.py",
+             "return forwards.detach(), backwards.detach()", "return forwards.detach(), forwards.detach()",
+             "tests/test_evaluation.py::test_the_antisymmetric_share_is_that_of_the_matrix"),
 )  # fmt: skip
 
 

@@ -1,10 +1,11 @@
 """Lattice-equivariant layers for any finite group of a lattice and the internal symmetries of its model."""
 
-from forcefields.equivariant.blocks import GatedBlock, Lift, Pair, TensorProduct
-from forcefields.equivariant.convolution import Convolution, wrapped
+from forcefields.equivariant.blocks import GatedBlock, Lift, Pair
+from forcefields.equivariant.convolution import Convolution, convolved, wrapped
 from forcefields.equivariant.fields import INTERNAL_COMPONENTS, Fields
 from forcefields.equivariant.group import LatticeGroup
 from forcefields.equivariant.intertwiners import Intertwiners, intertwiners
+from forcefields.equivariant.products import PairProducts, TensorProduct, clebsch_gordan
 from forcefields.equivariant.representations import Representation, representation
 
 __all__ = [
@@ -16,8 +17,11 @@ __all__ = [
     "LatticeGroup",
     "Lift",
     "Pair",
+    "PairProducts",
     "Representation",
     "TensorProduct",
+    "clebsch_gordan",
+    "convolved",
     "intertwiners",
     "representation",
     "wrapped",

@@ -95,11 +95,8 @@ class Convolution(nn.Module):
         return torch.cat(parts)
 
     def forward(self, x: Tensor, wrap: bool = True) -> Tensor:
-        """y on the same cells, with x continued periodically; without `wrap` by zeros, for a tile whose rim is thrown away."""
-        kernel = self._current_kernel()
-        if wrap and self.reach:
-            return _CONVOLVE[kernel.ndim - 3](wrapped(x, self.reach), kernel, self.offset())
-        return _CONVOLVE[kernel.ndim - 3](x, kernel, self.offset(), padding=self.reach)
+        """y on the same cells, see `convolved`."""
+        return convolved(x, self._current_kernel(), self.offset(), wrap)
 
 
 def wrapped(x: Tensor, reach: int) -> Tensor:
@@ -111,3 +108,15 @@ def wrapped(x: Tensor, reach: int) -> Tensor:
         else:
             x = x.index_select(axis, torch.arange(-reach, n + reach, device=x.device) % n)
     return x
+
+
+def convolved(x: Tensor, kernel: Tensor, bias: Tensor | None, wrap: bool) -> Tensor:
+    """The convolution of x (B, C, cells...) with a kernel of odd size, on the same cells.
+
+    x goes on periodically; without `wrap` by zeros, for a tile whose rim is thrown away.
+    """
+    reach = (kernel.shape[-1] - 1) // 2
+    convolve = _CONVOLVE[kernel.ndim - 3]
+    if wrap and reach:
+        return convolve(wrapped(x, reach), kernel, bias)
+    return convolve(x, kernel, bias, padding=reach)

@@ -10,7 +10,7 @@ import numpy as np
 from forcefields.equivariant.group import Array, LatticeGroup
 from forcefields.equivariant.representations import Representation
 
-_INDEPENDENT = 1e-6  # length below which what is left of a column is rounding
+_INDEPENDENT = 1e-6  # length below which what is left of a row is rounding
 _Pair = tuple[int, int, tuple[int, ...]]  # source and target in the basis, cells from target to source
 
 
@@ -55,9 +55,7 @@ def intertwiners(group: LatticeGroup, source: Representation, target: Representa
             kernel = np.zeros(shape)
             for g, (s, t, offset) in enumerate(images):
                 place = tuple(n + reach for n in offset)
-                kernel[(*place, t, slice(None), s)] = (
-                    target.matrices[g, pair[1]] @ matrix @ source.matrices[g, pair[0]].T
-                )
+                kernel[place][t, :, s] = target.matrices[g, pair[1]] @ matrix @ source.matrices[g, pair[0]].T
             kernels.append(kernel / np.linalg.norm(kernel))
     return Intertwiners(np.array(kernels).reshape(len(kernels), *shape))
 
@@ -83,17 +81,18 @@ def _commuting(stabiliser: list[int], pair: _Pair, source: Representation, targe
     left, right = target.matrices[stabiliser, pair[1]], source.matrices[stabiliser, pair[0]]
     m, n = target.dimension, source.dimension
     average = np.einsum("gij,gkl->ikjl", left, right).reshape(m * n, m * n) / len(stabiliser)
-    return [column.reshape(m, n) for column in _spanning(average)]
+    return [row.reshape(m, n) for row in spanning(average.T)]
 
 
-def _spanning(projector: Array) -> list[Array]:
-    """An orthonormal basis of the image of a projector (n, n): its columns in order, made orthogonal to those before.
+def spanning(rows: Array) -> list[Array]:
+    """An orthonormal basis of what rows (n, m) span: the rows in order, made orthogonal to those before.
 
-    Unlike eigenvectors of a degenerate eigenvalue this one is the same on every machine; coefficients in files count on it.
+    Of a projector (a symmetric matrix) this is its image. Unlike eigenvectors of a degenerate eigenvalue it is the same on
+    every machine; coefficients in files count on it.
     """
     found: list[Array] = []
-    for column in projector.T:
-        rest = column.copy()
+    for row in rows:
+        rest = row.copy()
         for _ in range(2):  # once more, for orthogonality to rounding
             for one in found:
                 rest -= (one @ rest) * one

@@ -60,10 +60,16 @@ class Series:
 
         Reference: Weisse, Wellein, Alvermann and Fehske, Rev. Mod. Phys. 78, 275 (2006), doi:10.1103/RevModPhys.78.275.
         """
-        order, whole = np.arange(self.moments), self.moments + 1
-        angle = np.pi / whole
-        jackson = ((whole - order) * np.cos(order * angle) + np.sin(order * angle) / np.tan(angle)) / whole
+        jackson = jackson_kernel(self.moments)
         return Series(jackson * self.density, jackson * self.energy)
+
+
+def jackson_kernel(moments: int) -> Array:
+    """Factors (M,) of the terms of a series that keep positive what is positive."""
+    order, whole = np.arange(moments), moments + 1
+    angle = np.pi / whole
+    kernel: Array = ((whole - order) * np.cos(order * angle) + np.sin(order * angle) / np.tan(angle)) / whole
+    return kernel
 
 
 def intervals(hamiltonian: Hamiltonian) -> list[Interval]:

@@ -18,6 +18,7 @@ from forcefields.kpm.chebyshev import MOST_MOMENTS, Interval, Series, fermi_seri
 from forcefields.kpm.colouring import colours_of_orbitals, graph_colours, square_colours
 from forcefields.kpm.distance import DISTANCES, Colouring, finest_needed
 from forcefields.kpm.probing import BLOCK_BYTES, Coloured, OnGraph, Probed, Random
+from forcefields.kpm.states import density_from, mean_moments, moments_for
 from forcefields.memory import require_memory
 from latticemd.backends import kernels_for
 from latticemd.errors import InputError
@@ -220,6 +221,30 @@ class KernelPolynomial:
         seen = self._seen(model, Hamiltonian.of(model, x), vectors, pairs=True)[2]
         assert seen.pairs is not None
         return seen.pairs
+
+    def density_of_states(
+        self, model: Model, x: Array, energies: Array, width: float, sites: Array | None = None
+    ) -> Array:
+        """The density of states (R, E) at `energies` (E,) per orbital, mean over `sites` (R, N) or all; see `states`.
+
+        Levels appear `width` wide. Up to `random_vectors` orbitals are seen one by one, more through so many random vectors,
+        which are the same in each call.
+        """
+        hamiltonian = Hamiltonian.of(model, x)
+        chosen = np.ones(hamiltonian.levels.shape, bool) if sites is None else np.repeat(sites, model.orbitals, axis=1)
+        signs = self._signs(self.random_vectors, hamiltonian.size, 0)
+        found = np.full((len(x), len(energies)), np.nan)
+        for r, interval in enumerate(intervals(hamiltonian)):
+            seen = np.flatnonzero(chosen[r])
+            vectors = np.zeros((hamiltonian.size, min(len(seen), self.random_vectors)))
+            if len(seen) <= self.random_vectors:
+                vectors[seen, np.arange(len(seen))] = 1.0
+            else:
+                vectors[seen] = signs[:, seen].T
+            if len(seen):
+                one = mean_moments(hamiltonian.replica(r), interval, vectors, moments_for(width, interval))
+                found[r] = density_from(one, interval, energies)
+        return found
 
     def close(self) -> None:
         """Drop the colours."""

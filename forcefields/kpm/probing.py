@@ -151,7 +151,7 @@ class OnGraph:
 
     def _entries(self, one: Hamiltonian, interval: Interval, c: Array, i: Array, j: Array) -> tuple[Array, Array]:
         """f_ij (B,) for the pairs of orbitals i, j (B,), and the traces of T_k(h) (M,), of one replica."""
-        twice = _twice(one, interval)
+        twice = twice_scaled(one, interval)
         entries, traces = np.zeros(len(i), dtype=twice.dtype), np.zeros(len(c))
         block = max(1, BLOCK_BYTES // (twice.dtype.itemsize * one.size))
         for first in range(0, self.probes.count, block):
@@ -168,7 +168,7 @@ class OnGraph:
         return self.probes.weight * entries, self.probes.weight * traces
 
 
-def _twice(one: Hamiltonian, interval: Interval) -> Any:
+def twice_scaled(one: Hamiltonian, interval: Interval) -> Any:
     """2 h of one replica, sparse (n, n)."""
     rows, columns = np.concatenate([one.i, one.j]), np.concatenate([one.j, one.i])
     amplitude = np.concatenate([one.amplitude, np.conj(one.amplitude)])

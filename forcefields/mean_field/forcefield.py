@@ -60,7 +60,7 @@ class MeanField:
     solver: str = parameter(
         "ed", doc="force field that solves the electrons in given fields: ed, poles, kpm, window, cavity"
     )
-    solver_settings: dict[str, Setting] | None = parameter(  # noqa: RUF009  (a field)
+    solver_settings: dict[str, Setting] | None = parameter(
         None, doc="keys of that force field, such as {tolerance: 1e-9}"
     )
     residual: float = parameter(

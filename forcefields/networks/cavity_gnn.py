@@ -139,6 +139,7 @@ class _CavityModule(nn.Module):
     def _rim(self, features: Pair) -> Rim:
         """Corrections from what the trunk says: their real parts even, their imaginary parts odd."""
         even, odd = features
+        assert odd is not None, "particle-hole symmetry makes odd features"
         profiles = self.profiles.to(even.dtype)
         count = len(profiles)
 
@@ -165,6 +166,6 @@ def _sides(group: LatticeGroup) -> Representation:
     matrices = np.zeros((group.order, 1, 8, 8))
     for g, matrix in enumerate(group.matrix):
         for i, (corner, edge) in enumerate(sides):
-            image = tuple(int(n) for n in matrix @ corner), tuple(int(n) for n in matrix @ edge)
-            matrices[g, 0, sides.index(image), i] = 1.0
+            image = [(int(a), int(b)) for a, b in (matrix @ corner, matrix @ edge)]
+            matrices[g, 0, sides.index((image[0], image[1])), i] = 1.0
     return Representation("sides", matrices)

@@ -68,6 +68,7 @@ class Committee:
             density=all(one.density for one in each),
             halo=max(halos) if len(halos) == len(each) else None,
             bytes_needed=max(one.bytes_needed for one in each),
+            interactions=all(one.interactions for one in each),
             uncertainty=True,
         )
 

@@ -9,26 +9,19 @@ import torch
 from torch import nn
 
 from forcefields.equivariant import INTERNAL_COMPONENTS, Fields, GatedBlock, Lift, Pair
-from forcefields.networks.features import Features
-from forcefields.networks.module import LatticeNetwork
-from latticemd.models.model import Model
+from forcefields.networks.plan import LatticePlan
 from latticemd.parameters import parameter
 
 _FIRST_GAIN, _FIRST_OUTPUT = 0.3, 0.1  # of the blocks and of the output before training
 
 
 @dataclass(frozen=True)
-class EquivariantNetwork:
+class EquivariantNetwork(LatticePlan):
     """Residual blocks of equivariant convolutions with products for non-linearities."""
 
     features: Literal["raw", "saturated", "cavity"] = parameter(
         "saturated", doc="raw, saturated or cavity: what the network is shown of x"
     )
-    scales: int = parameter(7, doc="number of scales of saturated features", ge=1, le=32)
-    base: Literal["none", "atomic", "cavity"] = parameter(
-        "none", doc="none, atomic or cavity: the part of the force that is not learned"
-    )
-    base_radius: int = parameter(1, doc="radius of base: cavity", ge=1, le=4)
     scalars: int = parameter(16, doc="hidden features of a site that nothing turns, even and odd ones each", ge=0)
     directed: int = parameter(4, doc="hidden features for each neighbour of a site", ge=0)
     regular: int = parameter(0, doc="hidden features for each operation of the group", ge=0)
@@ -36,26 +29,14 @@ class EquivariantNetwork:
     radius: float = parameter(
         1.5, doc="of the convolutions: 1.5 is 3 x 3 on a square lattice", dimension="length", gt=0
     )
-    conservative: bool = parameter(False, doc="learn a free energy, and take the force from its gradient")
 
-    def build(self, model: Model) -> LatticeNetwork:
-        """The module for a model."""
-        known = self.base != "none" and not self.conservative
-        return LatticeNetwork(
-            model,
-            lambda group: Features(model, group, self.features, self.scales, known),
-            self._trunk,
-            self.base,
-            self.base_radius,
-            self.conservative,
-        )
-
-    def _trunk(self, even: Fields, odd: Fields | None, out: Fields, odd_out: bool) -> Trunk:
+    def trunk(self, even: Fields, odd: Fields | None, out: Fields, odd_out: bool) -> Trunk:
+        """Gated blocks between these features."""
         hidden = Fields.of(
             even.group, [("scalar", self.scalars), ("directed", self.directed), ("regular", self.regular)]
         )
-        outputs = (None, out) if odd_out else (out, None)
-        return Trunk(even, odd, hidden, *outputs, self.blocks, self.radius)
+        even_out, odd_out_fields = (None, out) if odd_out else (out, None)
+        return Trunk(even, odd, hidden, even_out, odd_out_fields, self.blocks, self.radius)
 
 
 class Trunk(nn.Module):
@@ -79,10 +60,11 @@ class Trunk(nn.Module):
         components = INTERNAL_COMPONENTS[group.internal]
         self.lift = Lift((even, hidden), (odd, hidden) if odd else None, radius)
         gain = _FIRST_GAIN * max(blocks, 1) ** -0.5
-        self.blocks = nn.ModuleList(GatedBlock(hidden, components, radius, gain) for _ in range(blocks))
+        gated = [GatedBlock(hidden, components, radius, gain) for _ in range(blocks)]
+        self.blocks = nn.ModuleList(gated)
         nothing = Fields.of(group, [("scalar", 1)])
         self.out = Lift((hidden, even_out or nothing), (hidden, odd_out) if odd_out else None, 0.0)
-        self.reach = self.lift.reach + sum(block.reach for block in self.blocks)
+        self.reach = self.lift.reach + sum(block.reach for block in gated)
 
     @torch.no_grad()
     def normalise(self, features: Pair) -> None:

@@ -40,6 +40,10 @@ class Features(nn.Module):
     knows already may be added as one more set of variables, `known`.
     """
 
+    scales: Tensor
+    scale: Tensor
+    frequencies: Tensor
+
     def __init__(self, model: Model, group: LatticeGroup, choice: FeatureChoice, scales: int, known: bool) -> None:
         super().__init__()
         self.variables = Variables.of(group)

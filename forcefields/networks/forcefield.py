@@ -68,6 +68,8 @@ class NetworkForceField:
         module: Any = bound.module
         conservative = bool(getattr(module, "conservative", False))
         halo = getattr(module, "halo", None)
+        if halo is not None:
+            halo += getattr(module, "base_halo", 0)
         sites = min(model.lattice.sites, 4 * _TILE_SITES)
         return Capabilities(
             conservative=conservative,
@@ -75,7 +77,8 @@ class NetworkForceField:
             energy=conservative,
             density=_density_follows(model),
             halo=halo,
-            bytes_needed=_BYTES_PER_SITE * sites * replicas,
+            bytes_needed=_BYTES_PER_SITE * sites,
+            interactions=model.interacting,  # whatever made the labels
         )
 
     def prepare(self, model: Model, replicas: int) -> None:
@@ -143,15 +146,33 @@ class NetworkForceField:
 
 
 class Enn(NetworkForceField):
-    """`enn`, see `forcefields.networks.enn`."""
+    """A trained `forcefields.networks.enn`."""
 
     architecture = "enn"
 
 
 class CavityGNN(NetworkForceField):
-    """`cavity_gnn`, see `forcefields.networks.cavity_gnn`."""
+    """A trained `forcefields.networks.cavity_gnn`."""
 
     architecture = "cavity_gnn"
+
+
+class IrrepMLP(NetworkForceField):
+    """A trained `forcefields.networks.irrep_mlp`."""
+
+    architecture = "irrep_mlp"
+
+
+class GCN(NetworkForceField):
+    """A trained `forcefields.networks.gcn`."""
+
+    architecture = "gcn"
+
+
+class CNN(NetworkForceField):
+    """A trained `forcefields.networks.cnn`."""
+
+    architecture = "cnn"
 
 
 def found_network(name: str) -> Path:
@@ -202,15 +223,16 @@ def _pieces(extent: int, most: int) -> list[tuple[int, int]]:
 
 
 def _density_follows(model: Model) -> bool:
-    """Whether the electronic force of a site is a function of its own density."""
-    return model.orbitals == 1 and not model.needs_bonds and model.components == 1
+    """Whether the electronic force of a site is linear in its own density and nothing else."""
+    return model.components == 1 and not model.needs_bonds
 
 
 def _density(model: Model, x: Array, force: Array) -> Array:
     """The density (R, N) behind a force that is linear in it."""
     empty, full = np.empty_like(force), np.empty_like(force)
-    shape = force.shape[:2]
-    model.electronic_force(DensityMatrix(np.zeros(shape)), x, empty)
-    model.electronic_force(DensityMatrix(np.ones(shape)), x, full)
-    found: Array = ((force - empty) / (full - empty))[..., 0]
+    o = model.orbitals
+    each = np.ones(force.shape[:2]) if o == 1 else np.broadcast_to(np.eye(o), (*force.shape[:2], o, o))
+    model.electronic_force(DensityMatrix(0.0 * each), x, empty)
+    model.electronic_force(DensityMatrix(each), x, full)
+    found: Array = o * ((force - empty) / (full - empty))[..., 0]
     return found

@@ -86,7 +86,7 @@ class Messages:
         flat = [one for around in inward for one in around]
         return torch.stack([one[0] for one in flat], dim=2), torch.stack([one[1] for one in flat], dim=2)
 
-    def _arriving(self, outward: list, neighbours: list) -> list:  # type: ignore[type-arg]
+    def _arriving(self, outward: list, neighbours: list) -> list:
         """What the neighbours send: outward[b][k] leaves b towards its k-th neighbour."""
         inward = []
         for b, around in enumerate(neighbours):

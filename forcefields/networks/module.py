@@ -34,6 +34,8 @@ class LatticeNetwork(nn.Module):
     periodically, and gives features like the force, or scalars.
     """
 
+    size: Tensor
+
     def __init__(
         self,
         model: Model,
@@ -68,6 +70,11 @@ class LatticeNetwork(nn.Module):
     def halo(self) -> int:
         """Cells around a site that its force depends on, the base aside."""
         return int(self.features.reach + self.trunk.reach)  # type: ignore[operator]
+
+    @property
+    def base_halo(self) -> int:
+        """Cells around a site that its base depends on."""
+        return self.base_radius + _SWEEPS if self.base == "cavity" else 0
 
     def on(self, lattice: Lattice) -> LatticeNetwork:
         """The same network, sharing all its tensors, on a lattice of the same kind with other extents."""
@@ -139,7 +146,9 @@ class LatticeNetwork(nn.Module):
         from forcefields.cavity import Cavity  # numba need not be loaded for other bases
 
         model = dataclasses.replace(self.model, lattice=self.model.lattice.resized(self.shape))
-        cavity = Cavity(radius=self.base_radius, sweeps=_SWEEPS, precision="float32" if x.dtype == torch.float32 else "float64")
+        cavity = Cavity(
+            radius=self.base_radius, sweeps=_SWEEPS, precision="float32" if x.dtype == torch.float32 else "float64"
+        )
         positions = x.detach().cpu().double().numpy()
         out = Electrons.empty(len(x), model)
         cavity.prepare(model, len(x))

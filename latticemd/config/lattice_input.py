@@ -12,7 +12,7 @@ from latticemd.config.messages import MISSING, refuse
 from latticemd.config.section import Section
 from latticemd.config.values import Choice, Expect, Integer, Real
 from latticemd.errors import InputError
-from latticemd.lattice import UNIT_CELLS, Lattice
+from latticemd.lattice import POINTS, UNIT_CELLS, Lattice
 from latticemd.lattice.boundary import BOUNDARIES, boundaries_of
 from latticemd.lattice.custom import custom_cell, require_vectors
 from latticemd.parameters import Bounds
@@ -42,7 +42,9 @@ _Row = Annotated[
 class LatticeInput(Section):
     """The lattice: a grid of unit cells, each with one or more sites."""
 
-    type: Annotated[str, Choice(*UNIT_CELLS, "custom")] = Field(description="Bravais lattice and basis")
+    type: Annotated[str, Choice(*UNIT_CELLS, "custom", POINTS)] = Field(
+        description="Bravais lattice and basis; points for particles in space"
+    )
     shape: Annotated[
         tuple[Annotated[int, Integer(Bounds(ge=1, le=2**31 - 1))], ...],
         Field(strict=False),
@@ -73,6 +75,8 @@ class LatticeInput(Section):
     def fits(self) -> Self:
         """The lattice can be built."""
         self._require_cell()
+        if self.type == POINTS:
+            return self._points()
         directions = len(self.vectors or UNIT_CELLS[self.type].vectors)
         for key, build in (("boundary", lambda: boundaries_of(self.boundary, directions)), ("shape", self.to_lattice)):
             try:
@@ -81,8 +85,20 @@ class LatticeInput(Section):
                 refuse(str(error), key)
         return self
 
+    def _points(self) -> Self:
+        """Points have a number, and are in open space."""
+        if "boundary" in self.model_fields_set and self.boundary != "open":
+            refuse(f"expected open, since points are in open space, got {self.boundary!r}", "boundary")
+        try:
+            self.to_lattice()
+        except InputError as error:
+            refuse(str(error), "shape")
+        return self.model_copy(update={"boundary": "open"})
+
     def to_lattice(self) -> Lattice:
         """The lattice this block describes."""
+        if self.type == POINTS:
+            return Lattice.from_dict({"type": POINTS, "shape": self.shape})
         return Lattice(self.type, self.shape, self.boundary, self.vectors, self.basis)
 
     def _require_cell(self) -> None:

@@ -26,6 +26,7 @@ from latticemd.config.section import Section
 from latticemd.config.values import Choice, Expect, Text
 from latticemd.config.writing import to_yaml
 from latticemd.errors import InputError
+from latticemd.lattice import POINTS
 from latticemd.models.model import Motion
 from latticemd.observables import require_transform
 from latticemd.plugins import load_plugin, plugin_names
@@ -35,6 +36,9 @@ class RunInput(Section):
     """A resolved input: `lattice`, `model` and `dynamics` must be given, everything else has a default."""
 
     title: Annotated[str, Text()] | None = Field(None, description="what the run is about")
+    system: Annotated[str, Choice("lattice", "particles")] | None = Field(
+        None, description="lattice, or particles: points in space; what lattice.type says unless given"
+    )
     lattice: LatticeInput = Field(description="the lattice: type and shape")
     model: Annotated[ModelInput, chosen("model", "name")] = Field(description="the Hamiltonian: name and parameters")
     forcefield: Annotated[ForceFieldInput, chosen("forcefield", "name", "ed")] = Field(
@@ -62,6 +66,7 @@ class RunInput(Section):
     @model_validator(mode="after")
     def resolve(self, info: ValidationInfo) -> Self:
         """Fill in what follows from other blocks: the electrons' temperature, the output directory, the schedules."""
+        self._check_system()
         self._check_motion()
         name = (info.context or {}).get("name", "latticemd")
         directory = self.output.directory or f"runs/{name}"
@@ -77,6 +82,13 @@ class RunInput(Section):
     def to_yaml(self) -> str:
         """The input with everything filled in, itself a runnable input that loads to an equal one."""
         return to_yaml(self)
+
+    def _check_system(self) -> None:
+        """Particles are points, and points are particles."""
+        points = self.lattice.type == POINTS
+        if self.system is not None and (self.system == "particles") is not points:
+            wanted = f"expected {POINTS} for system: particles" if not points else "points are for system: particles"
+            refuse(f"{wanted}, got {self.lattice.type}", "lattice", "type")
 
     def _check_motion(self) -> None:
         """The integrator moves variables of the kind that the model has."""

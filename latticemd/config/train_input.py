@@ -110,6 +110,9 @@ class TrainInput(Section):
     title: Annotated[str, Text()] | None = Field(None, description="what the training is about")
     data: DataInput = Field(description="datasets to learn from and to be judged by")
     network: Annotated[NetworkInput, chosen("network", "name")] = Field(description="the network: name and parameters")
+    start: Annotated[str, Text("the path of a .safetensors file that `latticemd train` has written")] | None = Field(
+        None, description="a network of the same kind whose weights are the first, instead of random ones"
+    )
     loss: LossInput = Field(LossInput(), description="what is minimised")
     optimiser: OptimiserInput = Field(OptimiserInput(), description="how it is minimised")
     batch: Annotated[int, Integer(Bounds(ge=1, le=2**31 - 1))] = Field(8, description="states per step")

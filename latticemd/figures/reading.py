@@ -14,6 +14,7 @@ from latticemd.config import RunInput, stored_input
 from latticemd.errors import InputError
 from latticemd.lattice import Lattice
 from latticemd.models.model import Model
+from latticemd.output.frames import Frames
 from latticemd.output.trajectory import Trajectory, read_trajectory
 
 Array = NDArray[Any]
@@ -63,39 +64,15 @@ def heading(run_input: RunInput, model: Model) -> list[str]:
 
 
 def _read_fields(trajectory: Trajectory, model: Model) -> tuple[Array, Array, str]:
-    """Times (K,), order fields (K, N) of the first replica and their name.
-
-    Where the order field needs a density that was not stored, (-1)^i times a scalar x is shown in its place.
-    """
-    found = {name: _stored(trajectory, name) for name in ("displacement", "density")}
-    known = [path for path in found.values() if path]
-    if not known:
+    """Times (K,), order fields (K, N) of the first replica, or what stands in for them, and their name."""
+    frames = Frames(trajectory, model, most=1)
+    if not frames.ordered:
         return np.zeros(0), np.zeros((0, model.lattice.sites)), ""
-    time = trajectory.times(known[0])
     if model.lattice.directions == 1:
-        frames = np.unique(np.linspace(0, len(time) - 1, STRIPES).round().astype(int)).tolist()
+        chosen = np.unique(np.linspace(0, len(frames) - 1, STRIPES).round().astype(int)).tolist()
     else:
-        frames = chosen_frames(time, PROFILES)
-    shape = (len(frames), model.lattice.sites)
-
-    def values(name: str, components: int) -> Array:
-        path = found[name]
-        read = trajectory.value(path)[frames] if path else np.nan
-        return np.broadcast_to(np.reshape(read, (len(frames), -1, components)) if path else read, (*shape, components))
-
-    x, density = values("displacement", model.components), values("density", 1)[..., 0]
-    fields = model.order_field(x, density)
-    if np.isnan(fields).any() and model.components == 1:
-        return time[frames], x[..., 0] * model.lattice.staggered, f"${model.symbol}_i\\,(-1)^i$"
-    if np.isnan(fields).any():
-        return np.zeros(0), np.zeros((0, model.lattice.sites)), ""
-    return time[frames], fields, f"${model.order_symbol}$"
-
-
-def _stored(trajectory: Trajectory, name: str) -> str | None:
-    """Where a field of the first replica is, if frames hold it."""
-    paths = (path for path in trajectory.elements() if path.startswith("particles/") and path.endswith("/" + name))
-    return min(paths, key=lambda path: (len(path), path), default=None)
+        chosen = chosen_frames(frames.time, PROFILES)
+    return frames.time[chosen], np.stack([frames.order_field(frame)[0] for frame in chosen]), f"${frames.label}$"
 
 
 def _read_series(trajectory: Trajectory) -> dict[str, tuple[Array, Array]]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # Blue - paper - orange: apart for all common colour deficiencies, and ordered in lightness on both sides.
 DIVERGING = ("#10365f", "#2a6fa8", "#8dbbdc", "#f6f3ee", "#f2b880", "#d2691e", "#7a3306")
 BLUE, ORANGE, BLACK, GREY = "#1f5f99", "#c9641a", "#1b1b1b", "#8c8c8c"
+# Groups of runs, told apart by lightness too (after Okabe and Ito, https://jfly.uni-koeln.de/color).
+GROUPS = (BLUE, "#d2691e", "#1a9574", "#b0568e", "#5fa9d9", "#8a6d1c", "#444444")
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"],
@@ -61,13 +63,39 @@ def draw_replicas(
         axis.set_xticks(time)
 
 
+def draw_band(
+    axis: Axes,
+    x: NDArray[Any],
+    mean: NDArray[Any],
+    error: NDArray[Any],
+    colour: str,
+    label: str | None = None,
+    dashes: str = "-",
+) -> None:
+    """A mean with a band of one standard error on both sides, where one is known."""
+    axis.plot(x, mean, color=colour, label=label, ls=dashes)
+    if np.isfinite(error).any():
+        axis.fill_between(x, mean - error, mean + error, color=colour, alpha=0.25, lw=0)
+
+
+def logarithmic(*axes: Axes, x: bool = True, y: bool = True) -> None:
+    """Logarithmic scales, with plain ticks, on those axes where something positive is drawn."""
+    for axis in axes:
+        drawn = [np.asarray(line.get_xydata(), dtype=float) for line in axis.get_lines()]
+        values = np.concatenate([*drawn, np.zeros((1, 2))])
+        for wanted, column, scale in ((x, 0, axis.set_xscale), (y, 1, axis.set_yscale)):
+            if wanted and (values[:, column] > 0).any():
+                scale("log")
+        plain_ticks(axis)
+
+
 def plain_ticks(axes: Axes) -> None:
     """Ticks such as 0.05 rather than 5 x 10^-2 on logarithmic axes, where they span few decades."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     for axis in (axes.xaxis, axes.yaxis):
         low, high = axis.get_view_interval()
-        if high < 3000 * low:
+        if axis.get_scale() == "log" and high < 3000 * low:
             axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 150 * low else (1.0,)))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_formatter(NullFormatter())

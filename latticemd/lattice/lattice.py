@@ -104,7 +104,11 @@ class Lattice:
 
     @classmethod
     def from_dict(cls, about: Mapping[str, Any]) -> Lattice:
-        """The lattice that `to_dict` described, or an input's block `lattice`."""
+        """The lattice that `to_dict` described, or an input's block `lattice`; also `Points`."""
+        if about["type"] == "points":
+            from latticemd.lattice.points import Points
+
+            return Points(about["shape"])
         boundary, vectors, basis = (about.get(key) for key in ("boundary", "vectors", "basis"))
         return cls(about["type"], about["shape"], "periodic" if boundary is None else boundary, vectors, basis)
 
@@ -116,6 +120,11 @@ class Lattice:
         if self.custom:
             about |= dict(zip(("vectors", "basis"), ([list(row) for row in rows] for rows in self.custom), strict=True))
         return about
+
+    @property
+    def description(self) -> str:
+        """In words, such as "square lattice 32x32, 1024 sites"."""
+        return f"{self.type} lattice {'x'.join(map(str, self.shape))}, {self.sites} sites"
 
     def resized(self, shape: Sequence[int]) -> Lattice:
         """The same cells and boundaries with another number of cells."""

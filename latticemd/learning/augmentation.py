@@ -32,11 +32,9 @@ class Augmentation:
         table = self._tables[group]
         drawn = np.random.default_rng([self._seed, step, _STREAM]).integers(table.count, size=len(states))
         x = table.applied(states.x, drawn, shifted=True)
-        forces = (
-            None if one is None else table.applied(one, drawn, shifted=False)
-            for one in (states.force, states.reference)
-        )
-        return Group(states.model, x, next(forces), states.weight, next(forces))
+        force = table.applied(states.force, drawn, shifted=False)
+        reference = None if states.reference is None else table.applied(states.reference, drawn, shifted=False)
+        return Group(states.model, x, force, states.weight, reference)
 
 
 class _Operations:

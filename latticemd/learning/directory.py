@@ -31,7 +31,7 @@ class TrainingDirectory:
             raise OutputError("--resume continues a training and --overwrite replaces it: give one of them")
         self.path = Path(path)
         self._overwrite = overwrite
-        self._resume = resume
+        self.resumes = resume
         self._lock: int | None = None
         self.model = self.path / "model.safetensors"
         self.checkpoint = self.path / "checkpoint.safetensors"
@@ -57,7 +57,7 @@ class TrainingDirectory:
 
     def _admit(self) -> None:
         files = [self.model, self.checkpoint, self.history, self.input, self.log, self.summary, self.curve]
-        if self._resume:
+        if self.resumes:
             if not self.checkpoint.exists():
                 raise OutputError(f"{self.path} holds no training to resume: it has no {self.checkpoint.name}")
             return

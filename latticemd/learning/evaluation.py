@@ -208,7 +208,7 @@ def _parts(samples: Sequence[Sample]) -> Iterator[tuple[str, list[Part]]]:
             yield name, _parted(samples, [np.broadcast_to(one[:, None], s.squared_error.shape)
                                           for one, s in zip(each, samples, strict=True)], states=True)  # fmt: skip
     same = [same_side(s.trajectory.model, s.trajectory.x) for s in samples]
-    yield "neighbours on the same side", _parted(samples, same)
+    yield "same-side neighbours", _parted(samples, same)
     yield "|x|", _parted(samples, _size_bins([np.linalg.norm(s.trajectory.x, axis=2) for s in samples]))
 
 

@@ -27,7 +27,7 @@ def draw_evaluation(path: Path, title: str, sets: Sequence[tuple[SetErrors, Sequ
         rows = made.subplots(len(sets), 3, squeeze=False)
         for axes, (errors, samples) in zip(rows, sets, strict=True):
             _draw_parity(axes[0], errors, samples)
-            _draw_parts(axes[1], errors.parts["neighbours on the same side"], "neighbours on the same side")
+            _draw_parts(axes[1], errors.parts["same-side neighbours"], "neighbours on the same side")
             stages = errors.parts.get("step")
             _draw_parts(axes[2], stages or errors.parts["|x|"], "step" if stages else "$|x|$")
         made.savefig(path)

@@ -87,7 +87,8 @@ def save_network(path: Path, card: Card, weights: Mapping[str, Any]) -> None:
     from safetensors.torch import save
 
     text = json.dumps(dataclasses.asdict(card), sort_keys=True)
-    write_atomically(path, save({name: value.contiguous() for name, value in weights.items()}, {CARD: text}))
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
+    write_atomically(path, save(tensors, {CARD: text}))
 
 
 def read_card(path: Path) -> Card:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,14 @@ import numpy as np
 from latticemd import __version__
 from latticemd.config import TrainInput
 from latticemd.config.writing import flat
-from latticemd.errors import InputError, LatticeMDError, StoppedEarly
+from latticemd.errors import InputError, LatticeMDError, OutputError, StoppedEarly
 from latticemd.learning.checkpoint import read_training, write_training
 from latticemd.learning.data import Split, groups_of, load_split
 from latticemd.learning.dataset import Trajectory, digest_of
 from latticemd.learning.directory import TrainingDirectory
 from latticemd.learning.errors import ForceErrors, force_errors
 from latticemd.learning.figure import draw_learning_curve
-from latticemd.learning.modelfile import Card, parameter_ranges, save_network, symmetry_of
+from latticemd.learning.modelfile import Card, load_network, parameter_ranges, save_network, symmetry_of
 from latticemd.learning.networks import Bound, build_network, require_torch
 from latticemd.learning.progress import Progress
 from latticemd.learning.trainer import Trainer
@@ -33,8 +34,9 @@ from latticemd.runner import log_file, noted_signals
 log = logging.getLogger("latticemd.learning")
 
 # Keys that may differ between a training and its continuation, and those that may where the learning rate knows no end
-_MAY_CHANGE = ("title", "time_limit", "threads", "output.directory", "output.figures")
-_WITHOUT_END = ("steps", "epochs", "early_stop")
+_MAY_CHANGE = ("title", "time_limit", "early_stop", "threads", "output.directory", "output.figures")
+_WITHOUT_END = ("steps", "epochs")
+_SECONDS_BETWEEN_CHECKPOINTS = 60.0  # where validations are rarer than that
 
 
 def train(
@@ -50,11 +52,10 @@ def train(
 
     torch.set_num_threads(train_input.threads)
     assert train_input.output.directory is not None, "an input from load_training has its directory resolved"
-    split = load_split(train_input.data)
     directory = TrainingDirectory(train_input.output.directory, overwrite=overwrite, resume=resume)
+    session = _Session(train_input, load_split(train_input.data), directory, console)
     with directory, ExitStack() as stack:
         stack.enter_context(log_file(directory.log))
-        session = _Session(train_input, split, directory, console)
         if resume:
             session.restore()
             if directory.summary.exists() and session.ended() is not None:
@@ -82,21 +83,31 @@ class _Session:
         self.trainer = Trainer(train_input, split, self.bound)
         self.progress = Progress("step", self.trainer.total_steps, console)
         self.data = {name: _about(trajectories) for name, trajectories in split.sets.items()}
+        self.start = _weights_of(train_input) if train_input.start is not None and not directory.resumes else None
+        self.saved = 0.0  # seconds of training that the checkpoint has
 
     def begin(self) -> None:
-        """Write the input, and let the network look at its data."""
+        """Write the input, and let the network look at its data, or take the weights of another."""
         write_text_atomically(self.directory.input, self.input.to_yaml())
-        self.trainer.initialise()
+        if self.start is not None:
+            self.trainer.begin_with(self.start)
+        else:
+            self.trainer.initialise()
         trained = sum(p.numel() for p in self.bound.module.parameters())
         log.info("latticemd %s: training %s, %d parameters, on %d states of %d trajectories in %s", __version__,
                  self.input.network.name, trained, self.data["train"]["states"], len(self.split.train),
                  self.directory.path)  # fmt: skip
 
     def restore(self) -> None:
-        """Take up the checkpoint."""
+        """Take up the checkpoint. Raises InputError or OutputError where it is that of another training."""
         tensors, record, about = read_training(self.directory.checkpoint)
         self._require_same(about)
-        self.trainer.restore(tensors, record)
+        try:
+            self.trainer.restore(tensors, record)
+        except (KeyError, RuntimeError) as error:  # the code of the network has changed meanwhile
+            raise OutputError(
+                f"{self.directory.checkpoint} does not fit the network {self.input.network.name} of this version: {error}"
+            ) from error
         log.info("resuming %s at step %d", self.directory.path, record.step)
 
     def ended(self) -> str | None:
@@ -120,6 +131,8 @@ class _Session:
             record.seconds = time.perf_counter() - clock
             if record.step % trainer.validate_every == 0 or record.step == trainer.total_steps:
                 self._validate()
+            elif record.seconds - self.saved > _SECONDS_BETWEEN_CHECKPOINTS:
+                self._save()
             self.progress(record.step, self._words())
         if ended is not None and (not record.history or record.history[-1]["step"] != record.step):
             self._validate()
@@ -158,6 +171,7 @@ class _Session:
 
     def _save(self) -> None:
         write_training(self.directory.checkpoint, self.trainer, {"input": self.input.to_yaml(), "data": self.data})
+        self.saved = self.trainer.record.seconds
 
     def _words(self) -> str:
         history = self.trainer.record.history
@@ -221,6 +235,15 @@ class _Session:
                 raise InputError(
                     f"data: the set {name} is not the one that the training in {self.directory.path} began with"
                 )
+
+
+def _weights_of(train_input: TrainInput) -> dict[str, Any]:
+    """The tensors of the network that a training starts from. Raises InputError where it is another kind of network."""
+    card, module = load_network(Path(str(train_input.start)), train_input.precision)
+    network = {"name": train_input.network.name, "parameters": train_input.network.parameters}
+    if card.network != network:
+        raise InputError(f"start: {train_input.start} is a network {card.network}, but network: asks for {network}")
+    return module.state_dict()
 
 
 def _about(trajectories: list[Trajectory]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from latticemd.learning.data import (
     referenced,
 )
 from latticemd.learning.errors import ForceErrors, force_errors
-from latticemd.learning.networks import Bound
+from latticemd.learning.networks import Bound, Initialised
 
 if TYPE_CHECKING:
     import torch
@@ -96,12 +96,16 @@ class Trainer:
         import torch
 
         module, group = self.bound.module, self.groups[0]
-        look = getattr(module, "initialise", None)
-        if look is None:
+        if not isinstance(module, Initialised):
             return
         chosen = np.random.default_rng(self.input.seed).permutation(len(group))[:states]
         with torch.no_grad():
-            look(group.x[chosen], group.force[chosen])
+            module.initialise(group.x[chosen], group.force[chosen])
+        self.average, self.best = self._weights(), self._weights()
+
+    def begin_with(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take these weights for the first."""
+        self._put(weights)
         self.average, self.best = self._weights(), self._weights()
 
     def advance(self) -> None:

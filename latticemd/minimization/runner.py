@@ -144,21 +144,25 @@ class _Record:
 def _announce(run_input: RunInput, system: System, state: State, fire: Fire, place: RunDirectory) -> None:
     model = system.model
     log.info("latticemd %s: minimum of %s in %s", __version__, run_input.title or run_input.model.name, place.path)
-    log.info("%s lattice %s, %d sites, %d replica(s); electronic temperature %g; force field %s; until max |F| <= %g",
-             model.lattice.type, "x".join(map(str, model.lattice.shape)), model.lattice.sites, state.replicas,
-             model.electronic_temperature, run_input.forcefield.name, fire.force_tolerance)  # fmt: skip
+    electrons = f"electronic temperature {model.electronic_temperature:g}" if model.electronic else "no electrons"
+    log.info("%s, %d replica(s); %s; force field %s; until max |F| <= %g", model.lattice.description, state.replicas,
+             electrons, run_input.forcefield.name, fire.force_tolerance)  # fmt: skip
     if not system.capabilities.conservative:
         log.warning("force field %s is not conservative: its force is not the gradient of an energy, so the search is for a "
                     "point where it vanishes, which need not exist", run_input.forcefield.name)  # fmt: skip
 
 
 def _summary(run_input: RunInput, system: System, state: State, fire: Fire, wall_seconds: float) -> dict[str, Any]:
-    lattice = system.model.lattice
     phi = system.model.order_field(state.x, system.electrons.density)
 
     def plain(values: Array) -> Any:
         return values.tolist()[0] if len(values) == 1 else values.tolist()
 
+    order = {}
+    if system.model.electronic:
+        bonds = system.model.lattice.bonds()
+        order["order_parameter"] = plain(observables.order_parameter(phi))
+        order["wall_fraction"] = plain(observables.wall_fraction(phi, bonds))
     return {
         "title": run_input.title,
         "converged": bool(fire.converged(state).all()),
@@ -166,8 +170,7 @@ def _summary(run_input: RunInput, system: System, state: State, fire: Fire, wall
         "steps": plain(state.thermostat["fire_steps"]),
         "energy": plain(state.potential),
         "max_force": plain(largest_force(state)),
-        "order_parameter": plain(observables.order_parameter(phi)),
-        "wall_fraction": plain(observables.wall_fraction(phi, lattice.bonds())),
+        **order,
         "digest": state.digest(),
         "force_calls": system.force_calls,
         "wall_seconds": wall_seconds,

@@ -11,7 +11,7 @@ from latticemd.errors import InputError
 from latticemd.lattice import Symmetry
 from latticemd.models.hamiltonian import DensityMatrix, Hops
 from latticemd.models.model import Array, Model, Motion
-from latticemd.models.symmetry import Internal
+from latticemd.models.symmetry import Internal, rotation
 from latticemd.parameters import parameter
 
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])  # sigma_x, sigma_y, sigma_z
@@ -133,10 +133,10 @@ class DoubleExchange(Model):
     def internal_symmetries(self) -> list[Internal]:
         """Rotations of all spins and their reversal; with a field, rotations about z and a mirror through it."""
         if self.field:
-            proper, improper = [("about z by 1", _rotation([0, 0, 1], 1.0))], ("mirror", np.diag([1.0, -1.0, 1.0]))
+            proper, improper = [("about z by 1", rotation([0, 0, 1], 1.0))], ("mirror", np.diag([1.0, -1.0, 1.0]))
         else:
             axes = {"about z by 1": ([0, 0, 1], 1.0), "about [1, 2, 3] by 2": ([1, 2, 3], 2.0)}
-            proper, improper = [(name, _rotation(*of)) for name, of in axes.items()], ("time reversal", -np.eye(3))
+            proper, improper = [(name, rotation(*of)) for name, of in axes.items()], ("time reversal", -np.eye(3))
         found = [Internal(f"spin rotation {name}", matrix) for name, matrix in proper]
         if not np.iscomplexobj(self.hops().amplitude):  # whose conjugates are another Hamiltonian
             found.append(Internal(*improper))
@@ -146,10 +146,3 @@ class DoubleExchange(Model):
     def _signs(self) -> Array:
         """What the order parameter multiplies spins by, (N,)."""
         return np.ones(self.lattice.sites) if self.order == "ferromagnet" else self.lattice.staggered
-
-
-def _rotation(axis: list[int], angle: float) -> Array:
-    """The matrix (3, 3) of a rotation (Rodrigues)."""
-    x, y, z = np.array(axis) / np.linalg.norm(axis)
-    generator = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return np.eye(3) + np.sin(angle) * generator + (1.0 - np.cos(angle)) * generator @ generator

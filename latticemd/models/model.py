@@ -63,6 +63,7 @@ class Model(ABC):
     motion: ClassVar[Motion] = Motion.DISPLACEMENT
     needs_bonds: ClassVar[bool] = False  # whether hops follow x, so that forces need rho between sites
     interacting: ClassVar[bool] = False  # whether electrons repel each other, see `latticemd.models.interaction`
+    electronic: ClassVar[bool] = True  # whether there are electrons at all; if not, the force field has the whole force
     title: ClassVar[str] = ""  # of figures; made from the name of the plug-in where it is empty
     symbol: ClassVar[str] = "x"  # the classical variable in figures
     order_symbol: ClassVar[str] = r"(n_i-1/2)\,(-1)^i"  # what `order_field` returns, as LaTeX, in figures
@@ -177,10 +178,14 @@ class Model(ABC):
         """Symmetries beside the space group that hold exactly for these parameters."""
         return []
 
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The directions of space (0, 1, 2) along which viewers see the components of x: a scalar is drawn as a height."""
+        return (2,) if self.components == 1 else tuple(range(self.components))
+
     def displaced(self, x: Array) -> Array:
-        """Positions in three dimensions that show x to a viewer, (R, N, D) -> (R, N, 3): a scalar is drawn as a height."""
+        """Positions in three dimensions that show x to a viewer, (R, N, D) -> (R, N, 3)."""
         shown = np.zeros((*x.shape[:2], 3))
         shown[..., : self.lattice.dimensions] = self.lattice.positions
-        first = 2 if x.shape[2] == 1 else 0
-        shown[..., first : first + x.shape[2]] += x
+        shown[..., list(self.axes)] += x
         return shown

@@ -151,11 +151,10 @@ class SSH(Model):
         """Shifts of the whole lattice, where nothing pins it."""
         return [Internal("uniform shift", np.eye(self.components), 0.5)] if self.pinning == 0.0 else []
 
-    def displaced(self, x: Array) -> Array:
-        """Where the sites are, (R, N, 3), also on a chain."""
-        shown = np.zeros((*x.shape[:2], 3))
-        shown[..., : self.components] = self.lattice.positions + x
-        return shown
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """Where the sites move, also on a chain."""
+        return tuple(range(self.components))
 
 
 @lru_cache(maxsize=8)

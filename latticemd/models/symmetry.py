@@ -1,4 +1,4 @@
-"""Whether an operation of the lattice keeps H_el at x = 0, up to the phases of orbitals that no energy depends on."""
+"""Whether an operation of the lattice keeps H_el at x = 0, up to the phases of orbitals that no energy depends on; rotations."""
 
 from __future__ import annotations
 
@@ -83,6 +83,13 @@ class Undistorted:
                 phase[b] = phase[a] / ratio[number[a, b]] if (a, b) in number else phase[a] * ratio[number[b, a]]
         turned = between * (phase[i] * phase[j].conj())[:, None, None]
         return np.allclose(turned, self._between, rtol=1e-9, atol=1e-12)  # phases add up along the tree
+
+
+def rotation(axis: list[int], angle: float) -> Array:
+    """The matrix (3, 3) of a rotation (Rodrigues)."""
+    x, y, z = np.array(axis) / np.linalg.norm(axis)
+    generator = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + np.sin(angle) * generator + (1.0 - np.cos(angle)) * generator @ generator
 
 
 def _close(one: Array, other: Array) -> bool:

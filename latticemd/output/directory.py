@@ -40,6 +40,7 @@ class RunDirectory:
     `input`                     input.yaml: the resolved input, itself runnable
     `log`, `summary`            run.log and summary.json
     `figures`                   figures/
+    `analysis`                  analysis/: what `latticemd analyze` made of the run
     ==========================  ====================================================================
 
     Use it as a context manager, and enter it only once the input has been validated: with `overwrite` the files of
@@ -71,6 +72,7 @@ class RunDirectory:
         self.log = self.path / "run.log"
         self.summary = self.path / "summary.json"
         self.figures = self.path / "figures"
+        self.analysis = self.path / "analysis"
 
     def removes(self, path: Path) -> bool:
         """Whether entering with `overwrite` removes this file, so that it cannot be what the new run starts from."""
@@ -139,6 +141,8 @@ class RunDirectory:
                 file.unlink(missing_ok=True)
             remove_files(self.segments, {".h5"})
             remove_files(self.figures, _FIGURES)
+            remove_files(self.analysis / "figures", _FIGURES)
+            remove_files(self.analysis, {".h5", ".csv"})
 
 
 def locked_directory(path: Path) -> int:

@@ -76,5 +76,7 @@ class ProgressReporter:
 
     def _physics(self, frame: Frame) -> str:
         energy = frame.free_energy[0] / frame.model.lattice.sites
+        if not frame.model.electronic:
+            return f"energy/particle {energy:+.5f}"
         walls = observables.wall_fraction(frame.order_field[:1], frame.model.lattice.bonds())[0]
         return f"energy/site {energy:+.5f}  walls {walls:.3f}"

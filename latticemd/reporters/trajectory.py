@@ -49,6 +49,8 @@ class TrajectoryReporter:
             group = group_name(self.first_replica + r, state.replicas)
             self.writer.append(f"{group}/position", frame.step, frame.time, shown[r], "Angstrom", "ps")
             for field in self.fields:
+                if field == "density" and not frame.model.electronic:
+                    continue
                 element, unit = FIELDS[field]
                 if frame.model.motion is not Motion.DISPLACEMENT:
                     unit = PURE_NUMBERS.get(field, unit)
