@@ -31,7 +31,8 @@ class Capabilities:
     the cell of a site that its force depends on, beside the extremes of on-site energies and hops, which may decide about poles
     and moments; None when it depends on all sites. `bytes_needed`: working memory for this model and R replicas.
     `interactions`: whether it treats the interaction of models whose electrons repel each other. `electrons`: whether it solves
-    for electrons; if not, it has the whole force of a model without any.
+    for electrons; if not, it has the whole force of a model without any. `uncertainty`: whether it tells how far its force may be
+    wrong at each site.
     """
 
     conservative: bool
@@ -42,6 +43,7 @@ class Capabilities:
     bytes_needed: int
     interactions: bool = False
     electrons: bool = True
+    uncertainty: bool = False
 
 
 @dataclass
@@ -56,6 +58,7 @@ class Electrons:
     density      (R, N)      electrons per site [1]; NaN if unknown
     mu           (R,)        chemical potential [energy]
     details      by name     what else there is to know, an array (R,) and its dimension; empty by default
+    uncertainty  (R, N)      how uncertain the force of a site is [energy/length]; None where nothing is known of that
     ===========  ==========  ==============================================================================
     """
 
@@ -64,6 +67,7 @@ class Electrons:
     density: Array
     mu: Array
     details: dict[str, tuple[Array, str]] = field(default_factory=dict)
+    uncertainty: Array | None = None
 
     @classmethod
     def empty(cls, replicas: int, model: Model) -> Electrons:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from latticemd.errors import InputError
 from latticemd.integrators.integrator import Integrator
 from latticemd.models.model import Model
 from latticemd.schedules import When
@@ -54,6 +55,17 @@ class Frame:
     def density(self) -> Array:
         """Electrons per site (R, N); NaN where the force field does not know it."""
         return self.system.electrons.density
+
+    @property
+    def uncertainty(self) -> Array:
+        """How uncertain the electronic force of a site is, (R, N) [energy/length]. Raises InputError where nobody says."""
+        found = self.system.electrons.uncertainty
+        if found is None:
+            name = type(self._system.forcefield).__name__
+            raise InputError(
+                f"force field {name} does not tell how uncertain its forces are; forcefield: committee does"
+            )
+        return found
 
     @cached_property
     def free_energy(self) -> Array:

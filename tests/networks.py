@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from latticemd.learning.modelfile import Card, save_network, symmetry_of
+from latticemd.learning.networks import build_network
+from latticemd.learning.records import record_of
 from latticemd.parameters import parameter
 from latticemd.plugins import register
 
@@ -63,7 +67,7 @@ class LinearForce(nn.Module):
         return other
 
     def forward(self, x):
-        image = x.reshape(len(x), *self.lattice.shape)
+        image = x.reshape(len(x), *self.lattice.shape, x.shape[2])
         ahead, behind = (torch.roll(image, shift, 2) for shift in (-1, 1))
         around = ahead + behind + torch.roll(image, 1, 1) + torch.roll(image, -1, 1)
         a, b, c = self.coefficients
@@ -86,3 +90,21 @@ def register_networks():
     """`small` and `linear`."""
     register("network", "small", SmallNetwork)
     register("network", "linear", LinearNetwork)
+
+
+def saved_linear(path, model, **coefficients):
+    """The file of a linear network that has seen all positions; its card says what it can of a model of this kind."""
+    module = build_network("linear", coefficients, model)
+    card = Card(
+        network={"name": "linear", "parameters": coefficients},
+        model=record_of(type(model).__name__.lower(), model),
+        components=model.components,
+        dtype="float64",
+        parameters=3,
+        symmetry=symmetry_of(model),
+        ranges={"x": {"min": -10.0, "max": 10.0, "rms": [0.0, 10.0]}, "temperature": None, "model": {}},
+        data={},
+        errors={},
+        training={},
+    )
+    save_network(Path(path), card, module.state_dict())

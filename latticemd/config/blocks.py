@@ -95,7 +95,7 @@ InitialInput = Annotated[
     choose("kind", NormalStart, OrderedStart, UniformStart, FileStart, default="normal"),
 ]
 
-FrameField = Annotated[str, Choice("displacement", "momentum", "force", "density")]
+FrameField = Annotated[str, Choice("displacement", "momentum", "force", "density", "uncertainty")]
 
 
 class OutputInput(Section):
@@ -109,7 +109,7 @@ class OutputInput(Section):
     fields: Annotated[
         tuple[FrameField, ...],
         Field(strict=False, min_length=1),
-        Expect("a list of displacement, momentum, force, density"),
+        Expect("a list of displacement, momentum, force, density, uncertainty"),
     ] = Field(("displacement", "momentum", "density"), description="what a frame holds")
     figures: Annotated[bool, FLAG] = Field(True, description="whether to draw figures at the end")
 

@@ -18,9 +18,10 @@ FIELDS = {
     "momentum": ("momentum", "mass length/time"),
     "force": ("total_force", "energy/length"),
     "density": ("density", "1"),
+    "uncertainty": ("uncertainty", "energy/length"),
 }
 # and where it is a pure number, such as the direction of a spin
-PURE_NUMBERS = {"displacement": "1", "force": "energy"}
+PURE_NUMBERS = {"displacement": "1", "force": "energy", "uncertainty": "energy"}
 
 
 @dataclass
@@ -42,6 +43,8 @@ class TrajectoryReporter:
         state = frame.state
         shown = frame.model.displaced(state.x).astype(np.float32)
         values = {"displacement": state.x, "momentum": state.p, "force": frame.force, "density": frame.density}
+        if "uncertainty" in self.fields:
+            values["uncertainty"] = frame.uncertainty
         for r in range(state.replicas):
             group = group_name(self.first_replica + r, state.replicas)
             self.writer.append(f"{group}/position", frame.step, frame.time, shown[r], "Angstrom", "ps")
