@@ -141,7 +141,7 @@ class NetworkForceField:
                 if isinstance(part, Convolution):
                     part.freeze()
             if self.compiled:
-                module.trunk = torch.compile(module.trunk)
+                module.trunk = torch.compile(module.trunk)  # type: ignore[arg-type, assignment]
             self._prepared["card"] = card
             self._prepared["bound"] = Bound(name, card.network["parameters"], model_of(card.model), module)
         bound: Bound = self._prepared["bound"]
