@@ -19,7 +19,8 @@ from latticemd.forcefield import Electrons
 from latticemd.lattice import Lattice
 from latticemd.models.model import Model
 
-_SWEEPS = 4  # of the messages of base: cavity; with fewer they have not settled at weak coupling
+# Of base: cavity. With fewer sweeps messages have not settled at weak coupling; more poles would cost and change nothing.
+_SWEEPS, _POLE_TOLERANCE = 4, 1e-4
 
 BaseChoice = Literal["none", "atomic", "cavity"]
 MakeTrunk = Callable[[Fields, Fields | None, Fields, bool], nn.Module]
@@ -156,7 +157,9 @@ class LatticeNetwork(nn.Module):
         single = x.dtype == torch.float32
         if single not in self._cavities:
             precision: Literal["float32", "float64"] = "float32" if single else "float64"
-            self._cavities[single] = Cavity(radius=self.base_radius, sweeps=_SWEEPS, precision=precision)
+            self._cavities[single] = Cavity(
+                radius=self.base_radius, sweeps=_SWEEPS, tolerance=_POLE_TOLERANCE, precision=precision
+            )
         positions = x.detach().cpu().double().numpy()
         out = Electrons.empty(len(x), self.model)
         self._cavities[single].prepare(self.model, len(x))
