@@ -41,11 +41,12 @@ class Cavity(Sized):
         G_p        = [(H_patch - mu - i w_p - Sigma)^-1]_ii,   Sigma_x = sum_{y outside} |t_xy|^2 M_{y -> x}
         n_i        = 1/2 - sum_p c_p Re G_p                                        (and a term linear in e_i, see `expansion`)
 
-        The i w_p are the poles of a rational Fermi function. Where the lattice is a tree (an open chain), the result is exact
-        once the sweeps reach its ends. On a lattice, loops longer than the patch are what is missed; of those that run through its
-    rim the shortest are added to Sigma (`forcefields.cavity.rim`), with care: in a metal they can do harm at radius 1. What is left:
+        The i w_p are the poles of a rational Fermi function. Where the lattice is a tree (an open chain), the result is
+    exact once the sweeps reach its ends. On a lattice, loops longer than the patch are what is missed; of those that
+    run through its rim the shortest are added to Sigma (`forcefields.cavity.rim`), with care: in a metal they can do
+    harm at radius 1. What is left:
 
-        =========  ========  ========  ========  ========
+    =========  ========  ========  ========  ========
         force MSE  radius 1  radius 2  radius 3  radius 4
         =========  ========  ========  ========  ========
         g = 3.5    5e-6      1.5e-7    4e-9      2e-11
@@ -60,14 +61,15 @@ class Cavity(Sized):
         With a `tolerance` and no radius, the smallest of radius 1 to 4 is taken whose error, measured on samples of the
         configuration, is small enough (`forcefields.choice`); the log says which, and how large the error is.
 
-        On the square and the cubic lattice patches are (2 radius + 1)^d sites, and lattices with fewer than 2 radius + 2 sites in
-        a direction are refused. With one real hopping on a square lattice of 2 radius + 4 sites or more per direction kernels are
-        compiled; all else is left to LAPACK, some hundred times slower. On any other graph patches are all sites within `radius` hops; one that covers the graph is
-        exact, and on a honeycomb it takes radius 3 to close a hexagon and be better than at radius 1. With several orbitals
-        messages are matrices, M = (E - mu - i w - sum H M H^+)^-1. Where hops follow x, the density matrix between two sites is
-        the mean of what their two patches say.
+        On the square and the cubic lattice patches are (2 radius + 1)^d sites, and lattices with fewer than 2 radius + 2
+    sites in a direction are refused. With one real hopping on a square lattice of 2 radius + 4 sites or more per
+    direction kernels are compiled; all else is left to LAPACK, some hundred times slower. On any other graph patches
+    are all sites within `radius` hops; one that covers the graph is exact, and on a honeycomb it takes radius 3 to
+    close a hexagon and be better than at radius 1. With several orbitals messages are matrices, M = (E - mu - i w -
+    sum H M H^+)^-1. Where hops follow x, the density matrix between two sites is the mean of what their two patches
+    say.
 
-        The number of poles follows the farthest level from mu, in steps of 2^(1/4): the one thing about distant sites that can
+    The number of poles follows the farthest level from mu, in steps of 2^(1/4): the one thing about distant sites that can
         change a density, by less than twice the tolerance. At fixed filling, mu is a function of all sites: the force is then no
         longer local, and a call costs about fifteen.
 
