@@ -11,7 +11,19 @@ from conftest import random_positions
 from electrons import Flux, electrons
 
 from forcefields.cavity import Cavity
-from forcefields.cavity.elimination import FACTOR, FILL, HOP, PIVOT, RIM, SITE, UPDATE, elimination
+from forcefields.cavity.elimination import (
+    EAST,
+    FACTOR,
+    FILL,
+    HOP,
+    NORTH,
+    PIVOT,
+    SITE,
+    SOUTH,
+    UPDATE,
+    WEST,
+    elimination,
+)
 from forcefields.cavity.expansion import Expansion, expansion
 from forcefields.cavity.graph import OnGraph, messages
 from forcefields.cavity.square import OnSquare
@@ -102,7 +114,7 @@ def test_the_elimination_program_inverts_a_patch(radius):
 def run_program(program, places, factors, matrix, members, lattice) -> complex:
     """What the compiled kernel does, on one patch in plain numbers."""
     a, g, inverse = np.full(places, np.nan, complex), np.full(factors, np.nan, complex), np.nan
-    place, radius = {int(site): n for n, site in enumerate(members)}, (lattice.shape[0] - 3) // 2
+    place = {int(site): n for n, site in enumerate(members)}
 
     def at(offset) -> int:
         return place[int(lattice.site(lattice.cells[members[0]] + np.array(offset)))]
@@ -112,9 +124,10 @@ def run_program(program, places, factors, matrix, members, lattice) -> complex:
             a[p] = matrix[at((q, r)), at((q, r))]
         elif operation == HOP:
             a[p] = -1.0
-        elif operation == RIM:
-            one = np.clip((q, r), -radius, radius)
-            a[p] = matrix[at(one), at(np.add(one, (abs(r) > radius, abs(q) > radius)))]
+        elif operation in (NORTH, SOUTH):
+            a[p] = matrix[at((q, r)), at((q, r + 1))]
+        elif operation in (WEST, EAST):
+            a[p] = matrix[at((q, r)), at((q + 1, r))]
         elif operation == PIVOT:
             inverse = 1.0 / a[p]
         elif operation == FACTOR:

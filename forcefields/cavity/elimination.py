@@ -9,8 +9,7 @@ operation  meaning
 =========  ===================================================
 SITE       A[a] = diagonal element of the site b rows and c columns from the centre
 HOP        A[a] = h
-RIM        A[a] = h times the strength of the bond on the rim that lies inside of the site b rows and c columns from the
-           centre and the next one along this side of the rim, both outside
+NORTH ...  A[a] = h times the strength of the bond from that site, on this side of the rim, to the next one below or right
 PIVOT      inverse = 1/A[a]
 FACTOR     g[b] = A[a] * inverse
 UPDATE     A[a] -= g[b] A[c]
@@ -31,7 +30,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Site = tuple[int, int]
 
-SITE, HOP, RIM, PIVOT, FACTOR, UPDATE, FILL, ANSWER = range(8)
+SITE, HOP, NORTH, SOUTH, WEST, EAST, PIVOT, FACTOR, UPDATE, FILL, ANSWER = range(11)
 _CENTRE = (0, 0)
 
 
@@ -58,17 +57,14 @@ class _Elements:
         """The place of A_ij."""
         if frozenset((i, j)) not in self._places:
             place = self.new(i, j)
-            self.steps.append((SITE, place, *i) if i == j else self._hop(place, *sorted((i, j))))
+            i, j = sorted((i, j))
+            self.steps.append((SITE if i == j else self._hop(i, j), place, *i))
         return self._places[frozenset((i, j))]
 
-    def _hop(self, place: int, i: Site, j: Site) -> tuple[int, int, int, int]:
-        """The step that puts the hop between i < j there: along the rim if both are on the same side of it."""
-        (row, column), (row_j, column_j) = i, j
-        if row == row_j and abs(row) == self._radius:
-            return (RIM, place, row + row // abs(row), column)
-        if column == column_j and abs(column) == self._radius:
-            return (RIM, place, row, column + column // abs(column))
-        return (HOP, place, 0, 0)
+    def _hop(self, i: Site, j: Site) -> int:
+        """The operation for the hop from i to j, which is below or to the right: along the rim if both are on one side."""
+        sides = zip((NORTH, SOUTH, WEST, EAST), (0, 0, 1, 1), (-1, 1, -1, 1), strict=True)
+        return next((side for side, d, end in sides if i[d] == j[d] == end * self._radius), HOP)
 
     def new(self, i: Site, j: Site) -> int:
         """A place for A_ij, with nothing in it yet."""

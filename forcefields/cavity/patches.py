@@ -4,8 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from forcefields.cavity.elimination import FACTOR, FILL, HOP, PIVOT, RIM, SITE, UPDATE
-from forcefields.cavity.tile import DOWN, IMAGINARY, LANES, LEFT, ONSITE, RIGHT, SPAN, UP, Array, inline, jit
+import numpy as np
+
+from forcefields.cavity.elimination import EAST, FACTOR, FILL, HOP, NORTH, PIVOT, SITE, SOUTH, UPDATE, WEST
+from forcefields.cavity.tile import (
+    DOWN,
+    IMAGINARY,
+    LANES,
+    LEFT,
+    ONSITE,
+    RIGHT,
+    SPAN,
+    UP,
+    Array,
+    at,
+    inline,
+    jit,
+    message,
+)
 
 
 @inline
@@ -13,11 +29,6 @@ def _inverse(a: Any) -> Any:
     """1/a of a complex number whose square fits the range of its precision."""
     q = a.real * a.real + a.imag * a.imag
     return complex(a.real / q, -a.imag / q)
-
-
-@inline
-def _message(row: Array, i: int) -> Any:
-    return complex(row[i], row[i + IMAGINARY])
 
 
 @jit
@@ -32,30 +43,30 @@ def patches_of_nine(
     """
     c, b, one = weights[0], weights[1], tile.dtype.type(1)  # a plain 1 would turn single precision into double
     # Views begin two columns to the west of the centre, so that no index is negative.
-    north2, rim_north = tile[first - 2 * stride - 2 :], joined[first - 2 * stride - 2 :]
-    north1, rim_north1 = tile[first - stride - 2 :], joined[first - stride - 2 :]
+    north2 = tile[first - 2 * stride - 2 :]
+    north1, rim_north = tile[first - stride - 2 :], joined[first - stride - 2 :]
     middle, rim_middle = tile[first - 2 :], joined[first - 2 :]
-    south1 = tile[first + stride - 2 :]
-    south2, rim_south = tile[first + 2 * stride - 2 :], joined[first + 2 * stride - 2 :]
+    south1, rim_south = tile[first + stride - 2 :], joined[first + stride - 2 :]
+    south2 = tile[first + 2 * stride - 2 :]
     iw = complex(w - w, w)
     for i in range(n):
-        nw = north1[i + 1 + ONSITE] - iw - _message(north2, i + 1 + DOWN) - _message(north1, i + RIGHT)
-        ne = north1[i + 3 + ONSITE] - iw - _message(north2, i + 3 + DOWN) - _message(north1, i + 4 + LEFT)
-        sw = south1[i + 1 + ONSITE] - iw - _message(south2, i + 1 + UP) - _message(south1, i + RIGHT)
-        se = south1[i + 3 + ONSITE] - iw - _message(south2, i + 3 + UP) - _message(south1, i + 4 + LEFT)
+        nw = at(north1, i + 1 + ONSITE) - iw - message(north2, i + 1 + DOWN) - message(north1, i + RIGHT)
+        ne = at(north1, i + 3 + ONSITE) - iw - message(north2, i + 3 + DOWN) - message(north1, i + 4 + LEFT)
+        sw = at(south1, i + 1 + ONSITE) - iw - message(south2, i + 1 + UP) - message(south1, i + RIGHT)
+        se = at(south1, i + 3 + ONSITE) - iw - message(south2, i + 3 + UP) - message(south1, i + 4 + LEFT)
         nw, ne, sw, se = t2 * _inverse(nw), t2 * _inverse(ne), t2 * _inverse(sw), t2 * _inverse(se)
-        p, q = _message(rim_north, i + 1 + DOWN), _message(rim_north1, i + RIGHT)
+        p, q = message(rim_north, i + 1 + DOWN), message(rim_north, i + 1 + RIGHT)
         north_nw, nw, west_nw = _corner(p, q, nw)
-        p, q = _message(rim_north, i + 2 + DOWN), _message(rim_north1, i + 4 + LEFT)
+        p, q = message(rim_north, i + 2 + DOWN), message(rim_north, i + 3 + LEFT)
         north_ne, ne, east_ne = _corner(p, q, ne)
-        p, q = _message(rim_south, i + 1 + UP), _message(rim_middle, i + RIGHT)
+        p, q = message(rim_south, i + 1 + UP), message(rim_middle, i + 1 + RIGHT)
         south_sw, sw, west_sw = _corner(p, q, sw)
-        p, q = _message(rim_south, i + 2 + UP), _message(rim_middle, i + 4 + LEFT)
+        p, q = message(rim_south, i + 2 + UP), message(rim_middle, i + 3 + LEFT)
         south_se, se, east_se = _corner(p, q, se)
-        north = _inverse(north1[i + 2 + ONSITE] - iw - _message(north2, i + 2 + DOWN) - (north_nw + north_ne))
-        south = _inverse(south1[i + 2 + ONSITE] - iw - _message(south2, i + 2 + UP) - (south_sw + south_se))
-        west = middle[i + 1 + ONSITE] - iw - _message(middle, i + RIGHT) - (west_nw + west_sw)
-        east = middle[i + 3 + ONSITE] - iw - _message(middle, i + 4 + LEFT) - (east_ne + east_se)
+        north = _inverse(at(north1, i + 2 + ONSITE) - iw - message(north2, i + 2 + DOWN) - (north_nw + north_ne))
+        south = _inverse(at(south1, i + 2 + ONSITE) - iw - message(south2, i + 2 + UP) - (south_sw + south_se))
+        west = at(middle, i + 1 + ONSITE) - iw - message(middle, i + RIGHT) - (west_nw + west_sw)
+        east = at(middle, i + 3 + ONSITE) - iw - message(middle, i + 4 + LEFT) - (east_ne + east_se)
         north_west, north_east, south_west, south_east = north * nw, north * ne, south * sw, south * se
         west -= nw * north_west + sw * south_west
         east -= ne * north_east + se * south_east
@@ -63,9 +74,9 @@ def patches_of_nine(
         v_west, v_east = one + (north_west + south_west), one + (north_east + south_east)
         numerator = v_east * (v_east * west + v_west * across) + v_west * (v_west * east + v_east * across)
         seen = north + south + numerator * _inverse(west * east - across * across)
-        green = _inverse(middle[i + 2 + ONSITE] - iw - t2 * seen)
-        out[i] += c * green.real
-        out[i + SPAN] += b * green.imag
+        green = _inverse(at(middle, i + 2 + ONSITE) - iw - t2 * seen)
+        out[np.uint64(i)] += c * green.real
+        out[np.uint64(i + SPAN)] += b * green.imag
 
 
 @inline
@@ -109,8 +120,14 @@ def patches(
             _site(b, c, radius, start, stride, w, tile, elements[a])
         elif operation == HOP:
             _hop(h, elements, a)
-        elif operation == RIM:
-            _rim(b, c, radius, start, stride, h, joined, elements[a])
+        elif operation == NORTH:
+            _rim(joined[start + b * stride + c + DOWN :], h, elements, a)
+        elif operation == SOUTH:
+            _rim(joined[start + b * stride + c + UP :], h, elements, a)
+        elif operation == WEST:
+            _rim(joined[start + b * stride + c + RIGHT :], h, elements, a)
+        elif operation == EAST:
+            _rim(joined[start + b * stride + c + LEFT :], h, elements, a)
         else:
             _answer(elements[a], weights, out)
 
@@ -163,6 +180,13 @@ def _hop(h: Any, elements: Array, a: int) -> None:
 
 
 @jit
+def _rim(strength: Array, h: Any, elements: Array, a: int) -> None:
+    for lane in range(LANES):
+        elements[a, lane] = h * strength[lane]
+        elements[a, lane + LANES] = h * strength[lane + IMAGINARY]
+
+
+@jit
 def _site(row: int, column: int, radius: int, start: int, stride: int, w: Any, tile: Array, out: Array) -> None:
     """Write e - iw - (incoming messages) of the site at (row, column) from the centre, for all lanes."""
     here = start + row * stride + column
@@ -178,23 +202,6 @@ def _site(row: int, column: int, radius: int, start: int, stride: int, w: Any, t
         _receive(tile[here - 1 + RIGHT :], out)
     if column == radius:
         _receive(tile[here + 1 + LEFT :], out)
-
-
-@jit
-def _rim(row: int, column: int, radius: int, start: int, stride: int, h: Any, joined: Array, out: Array) -> None:
-    """Write h times the strengths that stand with the first of the two sites outside, for all lanes."""
-    here = start + row * stride + column
-    if row < -radius:
-        strength = joined[here + DOWN :]
-    elif row > radius:
-        strength = joined[here + UP :]
-    elif column < -radius:
-        strength = joined[here + RIGHT :]
-    else:
-        strength = joined[here + LEFT :]
-    for lane in range(LANES):
-        out[lane] = h * strength[lane]
-        out[lane + LANES] = h * strength[lane + IMAGINARY]
 
 
 @jit

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 from numba.extending import register_jitable
 from numpy.typing import NDArray
@@ -80,31 +81,45 @@ def _send(x: Any, y: Any, u: Any, v: Any, t2: Any, out: Array, first: int, secon
 
 @jit
 def join(stride: int, n: int, t2: Any, tile: Array, joined: Array) -> None:
-    """Strengths 1 + z/(1 + 25 |z|^2), z = m m'/t^2, in units of t, of the bonds on the rims that messages cross in pairs.
+    """Strengths, in units of t, of bonds on the rims of patches: see `forcefields.cavity.rim`.
 
-    Messages of sites i and i + 1 that go down or up, i and i + stride that go right or left: see `forcefields.cavity.rim`.
-    What is joined stands where the first of the two messages stood, in another tile.
+    A bond from i to i + 1 into which messages go down (up) from above (below), or from i to i + stride into which they go
+    right (left) from beside. Its strength stands at i, in another tile, where that keeps the messages themselves.
     """
-    one, caution = tile.dtype.type(1), tile.dtype.type(CAUTION)
+    one = tile.dtype.type(1)
     scale = one / t2 if t2 > 1e-30 else t2  # so weak a hop joins nothing
-    beside, below = tile[1:], tile[stride:]
+    # Loops that write two fields each, because what is read and written by more of them is not told apart and made SIMD code.
+    above, inside, below = tile, joined[stride:], tile[2 * stride :]
+    for i in range(n - 2 * stride):
+        _store(_strength(above, i + DOWN, above, i + 1 + DOWN, scale), inside, i + DOWN)
+        _store(_strength(below, i + UP, below, i + 1 + UP, scale), inside, i + UP)
+    beside, next_row, inside = tile, tile[stride:], joined[1:]
     for i in range(n - stride):
-        _join(tile, beside, i + DOWN, i + UP, scale, caution, one, joined)
-        _join(tile, below, i + RIGHT, i + LEFT, scale, caution, one, joined)
+        _store(_strength(beside, i + RIGHT, next_row, i + RIGHT, scale), inside, i + RIGHT)
+        _store(_strength(beside, i + 2 + LEFT, next_row, i + 2 + LEFT, scale), inside, i + LEFT)
 
 
 @inline
-def _join(tile: Array, other: Array, first: int, second: int, scale: Any, caution: Any, one: Any, out: Array) -> None:
-    """Two strengths, with one division."""
-    a, a_i, b, b_i = tile[first], tile[first + IMAGINARY], other[first], other[first + IMAGINARY]
-    c, c_i, d, d_i = tile[second], tile[second + IMAGINARY], other[second], other[second + IMAGINARY]
-    x, y, u, v = (
-        scale * (a * b - a_i * b_i),
-        scale * (a * b_i + a_i * b),
-        scale * (c * d - c_i * d_i),
-        scale * (c * d_i + c_i * d),
-    )
-    p, q = one + caution * (x * x + y * y), one + caution * (u * u + v * v)
-    r = one / (p * q)
-    out[first], out[first + IMAGINARY] = one + r * q * x, r * q * y
-    out[second], out[second + IMAGINARY] = one + r * p * u, r * p * v
+def message(row: Array, i: int) -> Any:
+    """The complex number whose real part stands at i."""
+    return complex(at(row, i), at(row, i + IMAGINARY))
+
+
+@inline
+def at(row: Array, i: int) -> Any:
+    """What stands at i >= 0. Without the type the compiler asks whether i counts from the end, and makes no SIMD code."""
+    return row[np.uint64(i)]
+
+
+@inline
+def _strength(first: Array, i: int, second: Array, j: int, scale: Any) -> Any:
+    """1 + z/(1 + 16 |z|^2) with z = m m'/t^2."""
+    one, caution = first.dtype.type(1), first.dtype.type(CAUTION)
+    z = scale * (message(first, i) * message(second, j))
+    damping = one + caution * (z.real * z.real + z.imag * z.imag)
+    return complex(one + z.real / damping, z.imag / damping)
+
+
+@inline
+def _store(value: Any, out: Array, i: int) -> None:
+    out[i], out[i + IMAGINARY] = value.real, value.imag

@@ -29,6 +29,8 @@ import numpy as np
 from shared import evaluated, processor_seconds
 
 from forcefields.cavity import Cavity
+from forcefields.cavity.expansion import expansion
+from forcefields.cavity.forcefield import POLE_TOLERANCE
 from forcefields.ed import ExactDiagonalisation
 from latticemd import Holstein, Lattice, Ramp, Simulation, State, System
 from latticemd.integrators import load_integrator
@@ -45,10 +47,11 @@ RADII = (1, 2, 3, 4)
 def flops_of_nine(sweeps: int) -> int:
     """Real operations per site and pole of the kernels for radius 1, a division counted as one."""
     first_sweep, sweep = 6, 8 + 2 * (4 + 6 + 2 + 6)
-    corners, edges = 4 * (4 + 6 + 2), 2 * (6 + 6) + 2 * 6
+    join = 2 * (2 * 13 + 2 + 2 * 4)
+    corners, edges = 4 * (4 + 6 + 2 + 5 * 6), 2 * (6 + 6) + 2 * 6
     ring = 4 * 6 + 2 * 16 + 14 + 6
     closing = 42 + 14 + 6 + 6 + 4 + 6 + 6 + 4
-    return first_sweep + (sweeps - 1) * sweep + corners + edges + ring + closing
+    return first_sweep + (sweeps - 1) * sweep + join + corners + edges + ring + closing
 
 
 def measure_speed(side: int, repeats: int) -> tuple[dict[int, float], bool]:
@@ -84,10 +87,8 @@ def measure_speed(side: int, repeats: int) -> tuple[dict[int, float], bool]:
 
 def poles_used(model: Holstein, x: np.ndarray) -> np.ndarray:
     """The poles that `Cavity` takes at its default tolerance for these positions."""
-    from forcefields.cavity.expansion import expansion
-
     reach = float(np.abs(model.onsite(x)).max()) + 4.0 * abs(model.hopping)
-    return expansion(model.electronic_temperature, reach, Cavity.tolerance, None).poles
+    return expansion(model.electronic_temperature, reach, POLE_TOLERANCE, None).poles
 
 
 def states_of(model: Holstein, count: int, width: float) -> Iterator[tuple[str, np.ndarray]]:
