@@ -7,6 +7,8 @@
 `frame_graph`       `FrameGraph`: a graph network of vectors, averaged layer by layer
 `egnn`              `EGNN`: numbers on points, and points that move along lines between them
 `tensor_products`   `TensorProducts`: scalars, vectors and quadrupoles coupled by e3nn
+`graphs`            all graphs of up to eight nodes, each once
+`graph_frames`      frames of graphs: networks that see no labels, yet tell graphs apart
 `predictors`        `Force` and `Dynamics`: what networks are asked; the networks by name
 ==================  =======================================================================================
 
