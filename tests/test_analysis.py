@@ -183,6 +183,8 @@ def test_structure_factors_of_one_scaled_shape_collapse(dimensions):
 def test_a_collapse_needs_lengths():
     with pytest.raises(InputError, match="leave out the frames"):
         collapse_correlation(np.arange(5.0), np.ones((2, 5)), np.array([1.0, np.nan]))
+    with pytest.raises(InputError, match="2 are empty"):
+        collapse_structure(np.arange(4.0), np.array([[1.0, 0, 2, 0], [1, 1, 1, 1]]), np.array([1.0, 2.0]), 1)
 
 
 # domains and distributions
@@ -468,6 +470,15 @@ def test_a_lattice_with_two_sites_per_cell_is_told_what_it_cannot_have(tmp_path)
     (group,) = analysis.groups
     assert set(group.lengths) == {"walls"}
     assert "one site per cell" in group.notes[0]
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_frame_is_enough_for_its_numbers(tmp_path):
+    lattice = Lattice("square", (6, 6), "open")
+    write_run(tmp_path / "run", lattice, gaussian_fields(lattice, [1.0]))
+    analysis, files = analyze([tmp_path / "run"])
+    assert analysis.groups[0].laws == {}
+    assert {path.name for path in files if path.suffix == ".png"} == {"growth.png", "states.png"}
 
 
 def test_without_density_the_staggered_displacement_stands_in(tmp_path):

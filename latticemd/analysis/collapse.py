@@ -54,15 +54,18 @@ def collapse_structure(k: Array, structure: Array, lengths: Array, dimensions: i
     """ln of S(k, t) L(t)^-d against k L(t), each S divided by its sum rule: wave numbers k (K,), S (F, K), lengths (F,).
 
     The sum rule is that of rings, the integral of S k^(d-1) dk. Deviations are relative ones, 0.1 for curves 10 % apart. The
-    ring at k = 0 is left out: it holds one wave vector in place of a distribution.
+    ring at k = 0 is left out: it holds one wave vector in place of a distribution. Raises InputError where a ring is empty, as
+    that of sharp walls in one dimension can be: it has no logarithm.
     """
     lengths = _positive(lengths)
+    if not (structure[:, 1:] > 0.0).all():
+        raise InputError(f"a collapse of S(k) needs S > 0 on all rings, {int((structure[:, 1:] <= 0).sum())} are empty")
     total = trapezoid(structure * k ** (dimensions - 1), k, axis=1)[:, None]
-    with np.errstate(divide="ignore"):
-        scaled = np.log(structure / total) - dimensions * np.log(lengths)[:, None]
-        # Without scaling, the curves are compared as they are: a common L makes them pure numbers too.
-        plain = np.log(structure / total) - dimensions * np.log(lengths).mean()
-    return _collapse(k[1:], scaled[:, 1:], lengths, plain[:, 1:])
+    shares = np.log(structure[:, 1:] / total)
+    scaled = shares - dimensions * np.log(lengths)[:, None]
+    # Without scaling, the curves are compared as they are: a common L makes them pure numbers too.
+    plain = shares - dimensions * np.log(lengths).mean()
+    return _collapse(k[1:], scaled, lengths, plain)
 
 
 def _positive(lengths: Array) -> Array:
