@@ -62,12 +62,14 @@ def _networks(files: Sequence[Path]) -> list[tuple[str, ForceField]]:
 
 
 def _exact(names: Sequence[str]) -> list[tuple[str, ForceField]]:
-    """Every rung of their ladders; of `cavity` also with as few poles as an error of 1e-3 allows, and four sweeps."""
+    """Every rung of their ladders; `cavity` with four sweeps and two numbers of poles, `mean_field` with several residuals."""
     found = []
     for name in names:
         component = load_plugin("forcefield", name)
         for settings in getattr(component, "ladder", ({},)) or ({},):
             variants: list[dict[str, Any]] = [dict(settings)]
+            if name == "mean_field":
+                variants = [{**settings, "start": "seed", "residual": r, "iterations": 400} for r in (1e-1, 1e-2, 1e-3)]
             if name == "cavity":
                 variants = [
                     {**settings, "sweeps": 4, "precision": "float32", "tolerance": tolerance}
