@@ -1,20 +1,20 @@
 """analysis.h5 and the tables beside it.
 
-    analysis.h5
-        groups/<n>                     label, runs, samples, lattice (attributes)
-            <quantity>/time            (F,) [time]
-            <quantity>/samples         (F, S) or (F, S, K)
-            <quantity>/mean, error     (F,) or (F, K); the standard error over samples
-            <quantity>/coordinate      (K,), of profiles
-            growth/<definition>        exponent, error, amplitude, start, end (attributes); local_time, local_slope, local_error
-            collapse/<profile>         deviation, unscaled, quality (attributes); coordinate, curves
-            dynamical_structure_factor/    q (K, D) and distance (K,) along the path, omega (W,), mean and error (K, W)
-    series.csv                         means and errors of all scalar quantities over time
-    growth.csv                         growth exponents
-    averages.csv                       means over the window of the growth laws, with memory and drift
-    comparison.csv                     groups against the first one
+======================================  ===============================================================================
+in analysis.h5, for each group <n>      what
+======================================  ===============================================================================
+groups/<n>                              label, runs, samples, lattice (attributes)
+groups/<n>/<quantity>/                  time (F,), samples (F, S) or (F, S, K), mean and error (F,) or (F, K), the standard
+                                        error over samples; of profiles also coordinate (K,)
+groups/<n>/growth/<definition>/         exponent, error, amplitude, start, end, samples (attributes); local_time,
+                                        local_slope, local_error (P,)
+groups/<n>/collapse/<profile>/          deviation, unscaled, quality (attributes); coordinate (X,), curves (T, X)
+groups/<n>/dynamical_structure_factor/  q (K, D) and distance (K,) along the path, omega (W,), mean and error (K, W)
+======================================  ===============================================================================
 
-Every dataset has an attribute `unit`, a dimension word; every column of a table has it in its head.
+series.csv has means and errors of all numbers over time, growth.csv the growth exponents, averages.csv means over the window of
+the growth laws with memory and drift, comparison.csv the groups against the first one. Every dataset has an attribute `unit`, a
+dimension word; tables have a column with it, or have it in the head of a column.
 """
 
 from __future__ import annotations
