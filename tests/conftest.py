@@ -16,9 +16,8 @@ from latticemd import ForceField, Holstein, Lattice, Ramp, Simulation, State, Sy
 from latticemd.integrators import load_integrator
 
 # Networks are an extra; what tests them is left out where it is not installed.
-collect_ignore = (
-    [] if importlib.util.find_spec("torch") else ["test_modelfile.py", "test_training.py", "test_evaluation.py"]
-)
+_NETWORKS = ["equivariant", "evaluation", "modelfile", "networks", "training"]
+collect_ignore = [] if importlib.util.find_spec("torch") else [f"test_{name}.py" for name in _NETWORKS]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -31,10 +31,10 @@ class GatedBlock(nn.Module):
     """A residual block whose non-linearity is a product.
 
     a, b = W_e * even + biases          u = W_o * odd
-    even <- even + V_e (silu(b) a + <u, u>)
+    even <- even + V_e (silu(b) a + <u, u>/n)
     odd  <- odd  + V_o (silu(b) u)
 
-    <u, u> sums over the internal components, so it is even, and a number times a vector is odd: pairs of channels are tensor
+    <u, u> sums over the n internal components, so it is even, and a number times a vector is odd: pairs of channels are tensor
     products of the internal group, and of the lattice, since hidden features are permuted. The V are 1 x 1 and start small, so
     that a deep network starts near the identity and keeps the variance of what goes through it.
     """
@@ -61,7 +61,7 @@ class GatedBlock(nn.Module):
         if odd is None:
             return even + self.mix_even(gate * a), None
         u = self.odd(odd, wrap).unflatten(0, (self.components, -1))
-        both = gate * a + u.square().sum(dim=0)
+        both = gate * a + u.square().mean(dim=0)
         return even + self.mix_even(both), odd + self.mix_odd((gate * u).flatten(0, 1))
 
     def _without_gradient(self, even: Tensor, odd: Tensor, wrap: bool) -> Pair:
