@@ -17,7 +17,16 @@ from latticemd.integrators import load_integrator
 
 # Networks are an extra; what tests them is left out where it is not installed.
 collect_ignore = (
-    [] if importlib.util.find_spec("torch") else ["test_modelfile.py", "test_training.py", "test_evaluation.py"]
+    []
+    if importlib.util.find_spec("torch")
+    else [
+        "test_modelfile.py",
+        "test_training.py",
+        "test_evaluation.py",
+        "test_committee.py",
+        "test_uncertainty.py",
+        "test_active.py",
+    ]
 )
 
 
