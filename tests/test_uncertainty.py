@@ -45,6 +45,7 @@ def workplace(tmp_path, monkeypatch, small):
 def halted(*settings, **options):
     with pytest.raises(TooUncertain) as caught:
         run(load_input("input.yaml", settings), **options)
+    assert caught.value.exit_code == 75
     return str(caught.value)
 
 
