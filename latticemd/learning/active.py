@@ -38,6 +38,7 @@ from latticemd.learning.active_figure import draw_active
 from latticemd.learning.data import load_split
 from latticemd.learning.dataset import Trajectory
 from latticemd.learning.labelling import label, plan_labels
+from latticemd.learning.networks import require_torch
 from latticemd.learning.picking import POLICIES
 from latticemd.learning.runner import train
 from latticemd.output.directory import locked_directory, unlock_directory
@@ -80,6 +81,10 @@ def learn_actively(
     Raises InputError for inputs that do not fit together, OutputError when the directory cannot be used, StoppedEarly after
     SIGTERM or SIGINT: `resume` then goes on where it was.
     """
+    require_torch()
+    import torch
+
+    torch.set_num_threads(train_input.threads)  # sums of networks depend on it, in committees as in trainings
     active = _required(train_input)
     with _directory(train_input, resume, overwrite) as path, log_file(path / "active.log"):
         loop = _Loop(train_input, active, path, console)
