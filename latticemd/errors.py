@@ -27,3 +27,7 @@ class StoppedEarly(LatticeMDError):
     """The run ended before its last step and can be resumed (signal, wall-clock limit, full disk)."""
 
     exit_code = 75
+
+
+class TooUncertain(StoppedEarly):
+    """The force field was less sure of its forces than the input demands; a higher limit lets the run go on."""

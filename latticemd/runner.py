@@ -22,7 +22,7 @@ from latticemd.config import RunInput
 from latticemd.config.blocks import StructureFactor
 from latticemd.config.writing import flat
 from latticemd.divergence import explained
-from latticemd.errors import Diverged, InputError, LatticeMDError, StoppedEarly
+from latticemd.errors import Diverged, InputError, LatticeMDError, StoppedEarly, TooUncertain
 from latticemd.models.model import Model
 from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
 from latticemd.output.directory import RunDirectory
@@ -31,6 +31,7 @@ from latticemd.output.summary import write_summary, write_text_atomically
 from latticemd.output.trajectory import TrajectoryHeader, TrajectoryWriter
 from latticemd.plugins import load_plugin
 from latticemd.reporters.observables import ObservableReporter
+from latticemd.reporters.uncertainty import Limits, UncertaintyReporter
 from latticemd.schedules import When
 from latticemd.simulation import Frame, Reporter, Simulation
 from latticemd.state import State
@@ -40,8 +41,8 @@ log = logging.getLogger("latticemd.run")
 
 OF_MOTION = ("energy", "temperature")  # what is measured unless the input says otherwise,
 OF_ELECTRONS = ("order_parameter", "wall_fraction")  # and where there are electrons to order
-# Keys that may differ between a run and its continuation: how long, how often it is saved, where it lies now.
-_MAY_CHANGE = ("title", "dynamics.steps", "output.directory", "output.checkpoint_every", "output.figures")
+# Keys that may differ between a run and its continuation: how long, how often it is saved, where it lies now, when it halts.
+_MAY_CHANGE = ("title", "dynamics.steps", "output.directory", "output.checkpoint_every", "output.figures", "stop_when")
 
 
 def run(
@@ -55,13 +56,15 @@ def run(
     """Run an input in its output directory and return the summary that is also written there.
 
     `walltime` [second] ends the run in time with a checkpoint; SIGTERM and SIGINT do the same. Raises StoppedEarly after
-    such an end, Diverged when the trajectory leaves the finite numbers, OutputError when the directory cannot be used.
+    such an end, TooUncertain after one by `stop_when`, Diverged when the trajectory leaves the finite numbers, OutputError when
+    the directory cannot be used.
     """
     started = time.perf_counter()
     run_input = run_input.model_copy(
         update={"label": None}
     )  # not for a run, so it may change between a run and its continuation
     system = build_system(run_input)
+    _require_uncertainty(run_input, system)
     directory = RunDirectory(output_directory(run_input), overwrite=overwrite, resume=resume)
     _refuse_to_remove_the_start(run_input, directory)
     with directory, ExitStack() as stack:
@@ -74,36 +77,45 @@ def run(
         directory.forget_earlier_end()
         if not resume:
             write_text_atomically(directory.input, run_input.to_yaml())
-        writer = stack.enter_context(
-            TrajectoryWriter(directory, _header(run_input, system), resume_step=state.step if resume else None)
-        )
+        header = _header(run_input, system)
+        writer = stack.enter_context(TrajectoryWriter(directory, header, resume_step=state.step if resume else None))
+        watch = _watch(run_input, directory, header)
         _announce(run_input, system, state, directory)
         progress = load_plugin("reporter", "progress")(run_input.dynamics.steps, console)
         stack.callback(progress.close)
-        checkpoint = _Checkpointer(directory, writer, run_input, When(every=run_input.output.checkpoint_every))
-        reporters: list[Reporter] = [*_reporters(run_input, writer, system.model), progress, checkpoint]
+        checkpoint = _Checkpointer(directory, writer, watch, run_input)
+        reporters = [*_reporters(run_input, writer, system.model), *([watch] if watch else []), progress, checkpoint]
         interrupted = stack.enter_context(noted_signals())
         # What is not finite ends the run with one message; NumPy would come before it with a dozen warnings.
         stack.enter_context(np.errstate(all="ignore"))
 
         def stop() -> bool:
-            return bool(interrupted) or (walltime is not None and time.perf_counter() - started > walltime)
+            late = walltime is not None and time.perf_counter() - started > walltime
+            return bool(interrupted) or late or bool(watch and watch.reason)
 
         try:
             simulation = Simulation(system, build_integrator(run_input), state, reporters, resumed=resume)
+            if resume and watch:  # the state at which the run has halted, if the limit is still the same
+                watch.restore()
+                watch.report(simulation.frame())
             simulation.run(run_input.dynamics.steps, stop)
         except Diverged as error:
             writer.seal()  # the frames that led here are worth seeing; a resumed run is cut to the checkpoint anyway
+            if watch:
+                watch.save()
             raise explained(error, state, system, run_input, directory, checkpoint.extra, stop) from error
         checkpoint.save(simulation.state)
         if simulation.state.step < run_input.dynamics.steps:
+            if watch and watch.reason:
+                progress.close()
+                raise _too_uncertain(run_input, simulation, watch, directory, time.perf_counter() - started)
             cause = interrupted[0] if interrupted else f"wall-clock limit of {walltime:g} s"
             raise StoppedEarly(
                 f"stopped by {cause} at step {simulation.state.step} of {run_input.dynamics.steps}; "
                 f"checkpoint written: continue with --resume"
             )
         writer.finish()
-        summary = _summary(run_input, simulation, time.perf_counter() - started)
+        summary = _summary(run_input, simulation, "finished", time.perf_counter() - started)
         write_summary(directory.summary, summary)
         progress.close()
         if run_input.output.figures:
@@ -128,11 +140,18 @@ def _refuse_to_remove_the_start(run_input: RunInput, directory: RunDirectory) ->
 class _Checkpointer:
     """Makes trajectory and state durable, in this order, so that the trajectory always reaches the checkpoint."""
 
-    def __init__(self, directory: RunDirectory, writer: TrajectoryWriter, run_input: RunInput, when: When) -> None:
+    def __init__(
+        self,
+        directory: RunDirectory,
+        writer: TrajectoryWriter,
+        watch: UncertaintyReporter | None,
+        run_input: RunInput,
+    ) -> None:
         self.directory = directory
         self.writer = writer
+        self.watch = watch
         self.extra = {"input": run_input.to_yaml(), "version": __version__}
-        self.when = when
+        self.when = When(every=run_input.output.checkpoint_every)
         self.saved_step = -1
 
     def report(self, frame: Frame) -> None:
@@ -144,6 +163,8 @@ class _Checkpointer:
         if state.step == self.saved_step:
             return
         self.writer.seal()
+        if self.watch:
+            self.watch.save()
         write_checkpoint(self.directory.checkpoint, state, self.extra)
         self.saved_step = state.step
 
@@ -166,6 +187,45 @@ def _reporters(run_input: RunInput, writer: TrajectoryWriter, model: Model) -> l
     return reporters
 
 
+def _require_uncertainty(run_input: RunInput, system: System) -> None:
+    """Raise InputError where the input asks how uncertain forces are, and the force field does not say."""
+    asked = ["stop_when"] if run_input.stop_when else []
+    asked += ["output.fields"] if "uncertainty" in run_input.output.fields else []
+    if asked and not system.capabilities.uncertainty:
+        raise InputError(
+            f"{asked[0]}: force field {run_input.forcefield.name} does not tell how uncertain its forces are; "
+            "forcefield: {name: committee} does"
+        )
+
+
+def _watch(run_input: RunInput, directory: RunDirectory, header: TrajectoryHeader) -> UncertaintyReporter | None:
+    stop = run_input.stop_when
+    if stop is None:
+        return None
+    limits = Limits(stop.uncertainty, stop.largest_uncertainty)
+    whens = When(every=stop.every), When(every=run_input.output.every)
+    return UncertaintyReporter(limits, *whens, stop.save, directory.uncertain, header, run_input.replicas.first)
+
+
+def _too_uncertain(
+    run_input: RunInput,
+    simulation: Simulation,
+    watch: UncertaintyReporter,
+    directory: RunDirectory,
+    wall_seconds: float,
+) -> TooUncertain:
+    """The error of a run that `stop_when` has ended, after a summary that says the same."""
+    step, steps = simulation.state.step, run_input.dynamics.steps
+    write_summary(directory.summary, _summary(run_input, simulation, watch.reason, wall_seconds))
+    states = "1 state" if len(watch.kept) == 1 else f"{len(watch.kept)} states"
+    return TooUncertain(
+        f"stopped at step {step} of {steps}: {watch.reason}\n"
+        f"{states} worth labelling in {directory.uncertain}: latticemd label {directory.input} --states {directory.uncertain} "
+        "--set label.forcefield='{name: poles}'\n"
+        f"to go on all the same, raise the limit: latticemd resume {directory.path} --set stop_when.KEY=VALUE"
+    )
+
+
 def _resumed_state(run_input: RunInput, directory: RunDirectory) -> State:
     """The state of the last checkpoint. Raises InputError if the input describes another simulation."""
     import yaml
@@ -176,7 +236,7 @@ def _resumed_state(run_input: RunInput, directory: RunDirectory) -> State:
         advice += f", from the last good state of this one: the command is at the end of {directory.log}"
     earlier, now = (flat(yaml.safe_load(text)) for text in (extra["input"], run_input.to_yaml()))
     for key in sorted(earlier.keys() | now.keys()):
-        if key not in _MAY_CHANGE and earlier.get(key) != now.get(key):
+        if not {key, key.partition(".")[0]} & set(_MAY_CHANGE) and earlier.get(key) != now.get(key):
             raise InputError(
                 f"{key} is {now.get(key)!r}, but the run in {directory.path} was made with {earlier.get(key)!r}; a resumed "
                 f"run is the same run (only {', '.join(_MAY_CHANGE)} may change): {advice}"
@@ -190,7 +250,7 @@ def _header(run_input: RunInput, system: System) -> TrajectoryHeader:
     return header_of(system.model, run_input.model.name, run_input.replicas.count, about)
 
 
-def _summary(run_input: RunInput, simulation: Simulation, wall_seconds: float) -> dict[str, Any]:
+def _summary(run_input: RunInput, simulation: Simulation, ended: str, wall_seconds: float) -> dict[str, Any]:
     frame, system = simulation.frame(), simulation.system
 
     def plain(values: Any) -> Any:
@@ -198,6 +258,7 @@ def _summary(run_input: RunInput, simulation: Simulation, wall_seconds: float) -
 
     return {
         "title": run_input.title,
+        "ended": ended,
         "steps": frame.step,
         "time": frame.time,
         "digest": frame.state.digest(),

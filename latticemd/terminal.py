@@ -191,6 +191,16 @@ def print_training(summary: dict[str, Any]) -> None:
     typer.echo(f"wrote {summary['model']}: {summary['parameters']} parameters; {summary['seconds']:.0f} s")
 
 
+def print_active(summary: dict[str, Any]) -> None:
+    """Errors of the committee after every round, and its files."""
+    table = Table("picked", "round", "states", "set", "relative", "of members", "spread")
+    for row in summary["rows"]:
+        numbers = [f"{row[key]:.3e}" for key in ("relative", "member", "uncertainty")]
+        table.add_row(row["policy"], str(row["round"]), str(row["states"]), escape(row["set"]), *numbers)
+    Console().print(table)
+    typer.echo(f"forcefield: {{name: committee, models: [{', '.join(summary['models'])}]}}")
+
+
 def print_evaluation(report: Report) -> None:
     """The tables of `latticemd evaluate`."""
     console = Console()

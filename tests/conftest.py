@@ -16,7 +16,18 @@ from latticemd import ForceField, Holstein, Lattice, Ramp, Simulation, State, Sy
 from latticemd.integrators import load_integrator
 
 # Networks are an extra; what tests them is left out where it is not installed.
-_NETWORKS = ["equivariant", "evaluation", "modelfile", "networks", "training"]
+_NETWORKS = [
+    "active",
+    "committee",
+    "equivariant",
+    "evaluation",
+    "modelfile",
+    "network_forcefield",
+    "networks",
+    "training",
+    "training_inputs",
+    "uncertainty",
+]
 collect_ignore = [] if importlib.util.find_spec("torch") else [f"test_{name}.py" for name in _NETWORKS]
 
 

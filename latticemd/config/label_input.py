@@ -71,6 +71,7 @@ class LabelInput(Section):
     """Exact electronic forces along trajectories, for a dataset that networks learn from.
 
     Every combination of the values under `vary` is one trajectory; `seed` sets `initial.seed` and `dynamics.seed` together.
+    With `states` nothing is run: the states of a file are labelled.
     """
 
     vary: Annotated[
@@ -88,6 +89,10 @@ class LabelInput(Section):
     random: Annotated[RandomStates | None, BeforeValidator(_counted)] = Field(
         None, description="initial states without dynamics"
     )
+    states: Annotated[str, Text("the path of a .h5 file")] | None = Field(
+        None,
+        description="a trajectory whose states are labelled, such as uncertain.h5 of a run; of its steps those under at, if given",
+    )
     forcefield: Annotated[ForceFieldInput, chosen("forcefield", "name")] | None = Field(
         None, description="the way to get the labels, where it is another than the one that moves the lattice"
     )
@@ -100,6 +105,9 @@ class LabelInput(Section):
         """One list of steps, forwards; a file of the right kind."""
         if self.at is not None and self.every is not None:
             refuse("give either at (steps) or every (steps between), not both", "every")
+        for key in ("vary", "random", "every") if self.states is not None else ():
+            if getattr(self, key):
+                refuse("states of a file are labelled as they are; leave this out", key)
         for i, (before, step) in enumerate(itertools.pairwise(self.at or ())):
             if step <= before:
                 refuse(f"expected a step after the one before ({before}), got {step}", "at", i + 1)

@@ -23,6 +23,7 @@ from latticemd.config.lattice_input import LatticeInput
 from latticemd.config.messages import MISSING, refuse
 from latticemd.config.ramp_input import values_of
 from latticemd.config.section import Section
+from latticemd.config.stop_input import StopInput
 from latticemd.config.values import Choice, Expect, Text
 from latticemd.config.writing import to_yaml
 from latticemd.errors import InputError
@@ -59,6 +60,7 @@ class RunInput(Section):
     ) = Field(None, description="what is measured; energies, temperature, order and walls unless given")
     replicas: ReplicasInput = Field(Replicas(), description="number of independent copies")
     backend: Annotated[str, Choice("cpu")] = Field("cpu", description="where the kernels run")
+    stop_when: StopInput | None = Field(None, description="what ends the run before its last step")
     label: LabelInput | None = Field(
         None, description="what `latticemd label` makes of this input; every other command leaves it aside"
     )
@@ -136,10 +138,10 @@ class RunInput(Section):
         if self.label is None:
             return None
         for i, step in enumerate(self.label.at or ()):
-            if step > self.dynamics.steps:
+            if self.label.states is None and step > self.dynamics.steps:
                 refuse(f"expected a step up to dynamics.steps ({self.dynamics.steps}), got {step}", "label", "at", i)
         update: dict[str, Any] = {"output": self.label.output or f"data/{name}.h5"}
-        if self.label.at is None and self.label.every is None:
+        if self.label.at is None and self.label.every is None and self.label.states is None:
             update["every"] = self.output.every
         return self.label.model_copy(update=update)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationInfo, model_validator
 from pydantic_core import core_schema
 
+from latticemd.config.active_input import ActiveInput
 from latticemd.config.components import NetworkInput, chosen
 from latticemd.config.messages import MISSING, refuse, shown
 from latticemd.config.section import Section
@@ -138,6 +139,9 @@ class TrainInput(Section):
     precision: Annotated[str, Choice("float32", "float64")] = Field("float32", description="of weights and forces")
     threads: Annotated[int, Integer(Bounds(ge=1, le=4096))] = Field(1, description="threads that compute")
     output: TrainingOutput = Field(TrainingOutput(), description="files the training leaves")
+    active: ActiveInput | None = Field(
+        None, description="what `latticemd train --active` does; without that option it is left aside"
+    )
 
     @model_validator(mode="after")
     def resolve(self, info: ValidationInfo) -> Self:

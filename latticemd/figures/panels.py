@@ -26,16 +26,23 @@ ENERGIES = {
 
 
 def draw_energy(run: Run, axis: Axes) -> None:
-    """Energies per site."""
+    """Energies per site that are known: a force that is no gradient comes without one."""
     drawn: list[Array] = []
     for name, (label, colour, dashes) in ENERGIES.items():
         time, value = run.series.get(name, (np.zeros(0), np.zeros((0, 1))))
         # Without momenta the total energy is the free energy once more, and the kinetic energy is zero.
-        if value.any() and not any(np.array_equal(value, other, equal_nan=True) for other in drawn):
+        if (
+            value.any()
+            and np.isfinite(value).any()
+            and not any(np.array_equal(value, other, equal_nan=True) for other in drawn)
+        ):
             draw_replicas(axis, time, value / run.lattice.sites, colour, label, dashes)
             drawn.append(value)
     axis.set(xlabel="time", ylabel="energy per site")
-    axis.legend()
+    if axis.lines:
+        axis.legend()
+    if "free energy" not in [line.get_label() for line in axis.lines]:
+        axis.set_title("this force field gives no free energy", fontsize="medium", color=GREY)
 
 
 def draw_temperature(run: Run, axis: Axes) -> None:

@@ -15,6 +15,10 @@ def label(
     input_file: Input,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File instead of label.output, .h5.")] = None,
     settings: Settings = None,
+    states: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Label the states of this trajectory, such as uncertain.h5; run nothing."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the dataset.")] = False,
     workers: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that share the trajectories.")] = 1,
 ) -> None:
@@ -31,6 +35,8 @@ def label(
     changes = list(settings or [])
     if output is not None:
         changes.append(f"label.output={json.dumps(str(output))}")
+    if states is not None:
+        changes.append(f"label.states={json.dumps(str(states))}")
     plan = plan_labels(input_file, changes)
     require_free(plan, overwrite)
     plain_logging()
@@ -58,14 +64,18 @@ def train(
     settings: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint in the directory.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the training in the directory.")] = False,
+    active: Annotated[
+        bool, typer.Option("--active", help="Train a committee and let it choose what is labelled next, see active:.")
+    ] = False,
 ) -> None:
     """Train a network on datasets; leaves DIR/model.safetensors, the learning curve and the errors."""
     from rich.console import Console
 
     from latticemd.config import load_training
+    from latticemd.learning.active import learn_actively
     from latticemd.learning.runner import train as train_in_directory
     from latticemd.runner import plain_logging
-    from latticemd.terminal import print_training
+    from latticemd.terminal import print_active, print_training
 
     changes = list(settings or [])
     if output is not None:
@@ -73,10 +83,11 @@ def train(
     train_input = load_training(input_file, changes)
     plain_logging()
     console = Console(stderr=True)
-    summary = train_in_directory(
-        train_input, resume=resume, overwrite=overwrite, console=console if console.is_terminal else None
-    )
-    print_training(summary)
+    shown = console if console.is_terminal else None
+    if active:
+        print_active(learn_actively(train_input, resume=resume, overwrite=overwrite, console=shown))
+        return
+    print_training(train_in_directory(train_input, resume=resume, overwrite=overwrite, console=shown))
 
 
 def evaluate(

@@ -29,11 +29,12 @@ from latticemd.config import RunInput
 from latticemd.config.label_input import SEEDS, Settings
 from latticemd.config.loading import input_source, validated
 from latticemd.config.overrides import apply_overrides
-from latticemd.config.yaml_source import Source
+from latticemd.config.yaml_source import Source as YamlSource
 from latticemd.errors import InputError, OutputError, StoppedEarly
-from latticemd.forcefield import Electrons, ForceField
+from latticemd.forcefield import ForceField
 from latticemd.learning.dataset import ARRAYS, Trajectory, Value, read_dataset, write_dataset
 from latticemd.learning.records import record_of
+from latticemd.learning.sources import Source, identity, read_sources
 from latticemd.models.model import Model
 from latticemd.plugins import load_plugin
 from latticemd.simulation import Simulation
@@ -49,30 +50,29 @@ Watch = Callable[[int], None]  # told the number of steps that are done
 class Job:
     """One trajectory to be labelled: a resolved input, the steps at which, and what was varied to get it."""
 
-    kind: str  # dynamics or random
+    kind: str  # dynamics, random or states
     run: RunInput
     steps: tuple[int, ...]
     settings: Settings
+    states: Source | None = None  # where they come from, if they are not to be made
 
     @property
     def cost(self) -> int:
         """Force evaluations."""
-        return self.steps[-1] + 1
+        return len(self.steps) if self.states else self.steps[-1] + 1
 
     @cached_property
     def key(self) -> str:
         """sha256 of all that the labels depend on."""
         assert self.run.label is not None
         labels = self.run.label.model_dump(mode="json", serialize_as_any=True)["forcefield"]
-        return hashlib.sha256(json.dumps([__version__, self.input, self.steps, labels]).encode()).hexdigest()
+        states = [self.states.digest] if self.states else []
+        return hashlib.sha256(json.dumps([__version__, self.input, self.steps, labels, *states]).encode()).hexdigest()
 
     @property
     def trajectory(self) -> str:
         """sha256 of what makes the trajectory, however long it is, wherever it goes and whoever solves the electrons."""
-        run = self.run.model_dump(mode="json", by_alias=True, serialize_as_any=True)
-        dynamics = {key: value for key, value in run["dynamics"].items() if key != "steps"}
-        parts = [self.kind, run["lattice"], run["model"], run["initial"], dynamics]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return self.states.trajectory if self.states else identity(self.kind, self.run, self.run.replicas.first)
 
     @property
     def input(self) -> str:
@@ -102,6 +102,15 @@ def plan_labels(path: Path, overrides: Sequence[str] = ()) -> Plan:
         raise InputError(
             f"{path}: has no block label; add one such as  label: {{vary: {{seed: [1, 2, 3]}}, every: 10}}"
         )
+    jobs = _jobs_of_trajectories(source, name, run) if run.label.states is None else _jobs_of_states(run)
+    output = run.label.output
+    assert output is not None, "an input from load_input has its dataset resolved"
+    return Plan(jobs, Path(output), run.to_yaml())
+
+
+def _jobs_of_trajectories(source: YamlSource, name: str, run: RunInput) -> list[Job]:
+    """Trajectories to be run, and random states."""
+    assert run.label is not None
     steps = run.label.steps(run.dynamics.steps)
     jobs: list[Job] = []
     if steps:
@@ -110,12 +119,19 @@ def plan_labels(path: Path, overrides: Sequence[str] = ()) -> Plan:
         ]
     jobs += _random_jobs(source, name, run)
     if not jobs:
-        raise InputError(f"{path}: label asks for no states; give steps under at, or random")
+        raise InputError(f"{name}: label asks for no states; give steps under at, or random")
     for job in jobs:
+        _require_one_replica(job.run)
         _require_one_model(job.run)
-    output = run.label.output
-    assert output is not None, "an input from load_input has its dataset resolved"
-    return Plan(jobs, Path(output), run.to_yaml())
+    return jobs
+
+
+def _jobs_of_states(run: RunInput) -> list[Job]:
+    """The states of a file, each replica a trajectory."""
+    assert run.label is not None
+    _require_one_model(run)
+    sources = read_sources(Path(str(run.label.states)), run.label.at, build_model(run)[0], run.model.name)
+    return [Job("states", run, tuple(one.steps), {"states": run.label.states}, one) for one in sources]
 
 
 def label(
@@ -174,15 +190,31 @@ def _in_order(files: Sequence[Path]) -> Iterator[Trajectory]:
 
 def _labelled(job: Job, stop: Callable[[], bool], watch: Callable[[int], None]) -> Trajectory:
     """One trajectory with its labels."""
+    model, _ = build_model(job.run)
+    labels = _label_system(job.run, model)
+    if job.states:
+        frames = _Frames(labels)
+        for done, (x, step) in enumerate(zip(job.states.x, job.states.steps, strict=True)):
+            if stop():
+                raise StoppedEarly(f"stopped before the state of step {step}: the same command continues")
+            frames.add(State.at_rest(x[None]), step)
+            watch(done)
+    else:
+        frames = _along_trajectory(job, model, labels, stop, watch)
+    return frames.trajectory(job, model)
+
+
+def _along_trajectory(
+    job: Job, model: Model, labels: System, stop: Callable[[], bool], watch: Callable[[int], None]
+) -> _Frames:
+    """The states of a trajectory that is run, or of its start alone."""
     run = job.run
-    model, _ = build_model(run)
-    system = System(model, _forcefield(run.forcefield))
-    state = build_state(run, model)
-    frames = _Frames(run, system)
+    assert run.label is not None
+    system = labels if run.label.forcefield is None else System(model, _forcefield(run.forcefield))
+    state, frames = build_state(run, model), _Frames(labels)
     if job.kind == "random":
-        system.update_forces(state, 0)
-        frames.add(state, system)
-        return frames.trajectory(job, model)
+        frames.add(state, 0)
+        return frames
     with np.errstate(all="ignore"):  # what is not finite ends the trajectory with one message
         simulation = Simulation(system, build_integrator(run), state)
         for step in job.steps:
@@ -191,37 +223,43 @@ def _labelled(job: Job, stop: Callable[[], bool], watch: Callable[[int], None]) 
                     raise StoppedEarly(f"stopped at step {simulation.state.step}: the same command continues")
                 simulation.run(simulation.state.step + 1)
                 watch(simulation.state.step)
-            frames.add(simulation.state, simulation.frame().system)
-    return frames.trajectory(job, model)
+            frames.add(simulation.state, step, simulation.frame().system)
+    return frames
+
+
+def _label_system(run: RunInput, model: Model) -> System:
+    """What labels states. Raises InputError where it says itself that it is not exact."""
+    assert run.label is not None
+    block = run.label.forcefield or run.forcefield
+    system = System(model, _forcefield(block))
+    if system.capabilities.uncertainty:
+        raise InputError(
+            f"labels are exact, and the forces of {block.name} are uncertain; give another force field for them, such as  "
+            "label: {forcefield: {name: poles}}"
+        )
+    return system
 
 
 class _Frames:
-    """Collects states and their labels: those of the force field that moves the lattice, or of another one."""
+    """Collects states and their labels."""
 
-    def __init__(self, run: RunInput, system: System) -> None:
-        assert run.label is not None
-        other = run.label.forcefield
-        self._exact = System(system.model, _forcefield(other)) if other is not None else None
+    def __init__(self, labels: System) -> None:
+        self._labels = labels
         self._rows: list[dict[str, Any]] = []
 
-    def add(self, state: State, system: System) -> None:
-        """Label the present state."""
-        electrons = self._electrons(state, system)
+    def add(self, state: State, step: int, moving: System | None = None) -> None:
+        """Label a state; nothing is solved again where what moves the lattice also makes the labels."""
+        if moving is not self._labels:
+            self._labels.update_forces(State.at_rest(state.x), step)
+        electrons = self._labels.electrons
         parts = {"x": state.x, **{name: getattr(electrons, name) for name in ("force", "energy", "density")}}
-        self._rows.append({name: part[0].copy() for name, part in parts.items()} | {"step": np.int64(state.step)})
+        self._rows.append({name: part[0].copy() for name, part in parts.items()} | {"step": np.int64(step)})
 
     def trajectory(self, job: Job, model: Model) -> Trajectory:
         """All that was labelled."""
         arrays: dict[str, Any] = {name: np.array([row[name] for row in self._rows]) for name in ARRAYS}
         record = record_of(job.run.model.name, model)
         return Trajectory(**arrays, record=record, attributes=_attributes(job), name=job.key[:16])
-
-    def _electrons(self, state: State, system: System) -> Electrons:
-        if self._exact is None:
-            return system.electrons
-        there = State.at_rest(state.x)
-        self._exact.update_forces(there, state.step)
-        return self._exact.electrons
 
 
 def _attributes(job: Job) -> dict[str, Value]:
@@ -231,7 +269,7 @@ def _attributes(job: Job) -> dict[str, Value]:
     varied = {key: value if isinstance(value, Value) else json.dumps(value) for key, value in job.settings.items()}
     return {
         "kind": job.kind,
-        "seed": run.initial.seed,
+        "seed": job.states.seed if job.states else run.initial.seed,
         "temperature": build_ramp(run.dynamics.temperature)(job.steps[-1]),
         "forcefield": json.dumps({"name": labels.name, **labels.parameters}),
         "trajectory": job.trajectory,
@@ -240,7 +278,7 @@ def _attributes(job: Job) -> dict[str, Value]:
     }
 
 
-def _varied(source: Source, name: str, settings: Settings) -> RunInput:
+def _varied(source: YamlSource, name: str, settings: Settings) -> RunInput:
     """The resolved input with other values of some keys; from what the user wrote, so that defaults follow the new values."""
     changed = copy.deepcopy(source)
     overrides = []
@@ -251,7 +289,7 @@ def _varied(source: Source, name: str, settings: Settings) -> RunInput:
     return validated(RunInput, changed, name)
 
 
-def _random_jobs(source: Source, name: str, run: RunInput) -> list[Job]:
+def _random_jobs(source: YamlSource, name: str, run: RunInput) -> list[Job]:
     """Initial states for each combination of the keys other than seeds."""
     assert run.label is not None
     if run.label.random is None:
@@ -270,11 +308,14 @@ def _random_jobs(source: Source, name: str, run: RunInput) -> list[Job]:
     return jobs
 
 
-def _require_one_model(run: RunInput) -> None:
+def _require_one_replica(run: RunInput) -> None:
     if run.replicas.count != 1:
         raise InputError(
             f"label makes one trajectory per run, got replicas: {run.replicas.count}; vary the seed instead"
         )
+
+
+def _require_one_model(run: RunInput) -> None:
     ramps = build_model(run)[1]
     if ramps:
         raise InputError(

@@ -51,6 +51,7 @@ def train(
     import torch
 
     torch.set_num_threads(train_input.threads)
+    train_input = train_input.model_copy(update={"active": None})  # not for a single training
     assert train_input.output.directory is not None, "an input from load_training has its directory resolved"
     directory = TrainingDirectory(train_input.output.directory, overwrite=overwrite, resume=resume)
     session = _Session(train_input, load_split(train_input.data), directory, console)

@@ -37,6 +37,7 @@ class RunDirectory:
     `diverged`, `last_good`     diverged.h5 and last_good.h5: the state of a run that left the finite numbers, and the
                                 last one before
     `minimum`                   minimum.h5: the configuration a minimisation has reached
+    `uncertain`                 uncertain.h5: states worth labelling, of a run with `stop_when`
     `input`                     input.yaml: the resolved input, itself runnable
     `log`, `summary`            run.log and summary.json
     `figures`                   figures/
@@ -68,6 +69,7 @@ class RunDirectory:
         self.diverged = self.path / "diverged.h5"
         self.last_good = self.path / "last_good.h5"
         self.minimum = self.path / "minimum.h5"
+        self.uncertain = self.path / "uncertain.h5"
         self.input = self.path / "input.yaml"
         self.log = self.path / "run.log"
         self.summary = self.path / "summary.json"
@@ -109,6 +111,7 @@ class RunDirectory:
             self.diverged,
             self.last_good,
             self.minimum,
+            self.uncertain,
             self.input,
             self.log,
             self.summary,
