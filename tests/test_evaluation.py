@@ -17,7 +17,7 @@ from forcefields.ed import ExactDiagonalisation
 from latticemd import Holstein, Lattice, State, System
 from latticemd.errors import InputError
 from latticemd.learning.competition import compete
-from latticemd.learning.dataset import Trajectory, write_dataset
+from latticemd.learning.dataset import LabelledTrajectory, write_dataset
 from latticemd.learning.evaluation import Evaluator, same_side
 from latticemd.learning.invariants import _order, antisymmetric_share, invariants_of
 from latticemd.learning.modelfile import Card, save_network, symmetry_of
@@ -222,7 +222,9 @@ def test_other_ways_to_the_force_are_judged_on_the_same_states(network, tmp_path
     system, state = System(model, ExactDiagonalisation(), 3), State.at_rest(x)
     system.update_forces(state, 0)
     exact = system.electrons
-    trajectory = Trajectory(x, exact.force, exact.energy, exact.density, np.arange(3), record_of("holstein", model))
+    trajectory = LabelledTrajectory(
+        x, exact.force, exact.energy, exact.density, np.arange(3), record_of("holstein", model)
+    )
     own, ed, *cavities = compete(Evaluator(network()), [trajectory], ["ed", "cavity"])
     assert own.name == "linear"
     assert own.relative > 0.5
@@ -240,7 +242,7 @@ def test_a_network_warns_and_refuses_by_its_card(network, tmp_path):
     assert report.sets[0].warnings == ["coupling is 3.5, and the network was trained between 1.5 and 1.5"]
     model = Holstein(Lattice("triangular", (4, 4)))
     x = random_positions(model)
-    elsewhere = Trajectory(x, x, np.zeros(1), np.zeros((1, 16)), np.arange(1), record_of("holstein", model))
+    elsewhere = LabelledTrajectory(x, x, np.zeros(1), np.zeros((1, 16)), np.arange(1), record_of("holstein", model))
     write_dataset(tmp_path / "triangular.h5", [elsewhere], {})
     with pytest.raises(InputError, match="is for the lattice square"):
         evaluate(network(), [tmp_path / "triangular.h5"])

@@ -23,7 +23,7 @@ from latticemd.learning import runner
 from latticemd.learning.augmentation import Augmentation
 from latticemd.learning.checkpoint import read_training
 from latticemd.learning.data import Group, batches_of_epoch, groups_of, load_split, loss_weights, mean_square
-from latticemd.learning.dataset import Trajectory, write_dataset
+from latticemd.learning.dataset import LabelledTrajectory, write_dataset
 from latticemd.learning.errors import force_errors
 from latticemd.learning.modelfile import load_network, read_card
 from latticemd.learning.networks import Bound
@@ -57,7 +57,7 @@ def springs(seed, shape=(6, 4), frames=5, scale=1.0, coupling=1.5):
         "trajectory": f"seed {seed}, scale {scale:g}, coupling {coupling:g}",
     }
     record = record_of("holstein", model)
-    return Trajectory(x, force, nothing, np.full(x.shape[:2], np.nan), np.arange(frames), record, attributes)
+    return LabelledTrajectory(x, force, nothing, np.full(x.shape[:2], np.nan), np.arange(frames), record, attributes)
 
 
 @pytest.fixture

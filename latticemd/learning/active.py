@@ -36,7 +36,7 @@ from latticemd.errors import Diverged, InputError, LatticeMDError, OutputError, 
 from latticemd.forcefield import Electrons, ForceField
 from latticemd.learning.active_figure import draw_active
 from latticemd.learning.data import load_split
-from latticemd.learning.dataset import Trajectory
+from latticemd.learning.dataset import LabelledTrajectory
 from latticemd.learning.labelling import label, plan_labels
 from latticemd.learning.networks import require_torch
 from latticemd.learning.picking import POLICIES
@@ -200,7 +200,7 @@ def _committee(models: Sequence[Path]) -> ForceField:
     return committee
 
 
-def _errors(committee: ForceField, trajectories: Sequence[Trajectory]) -> dict[str, float]:
+def _errors(committee: ForceField, trajectories: Sequence[LabelledTrajectory]) -> dict[str, float]:
     """Error and spread of the mean force, both over the rms force; each state counts alike."""
     squares = np.zeros(3)
     for trajectory in trajectories:

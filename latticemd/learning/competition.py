@@ -12,7 +12,7 @@ import numpy as np
 
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Electrons, ForceField, require_interactions
-from latticemd.learning.dataset import Trajectory
+from latticemd.learning.dataset import LabelledTrajectory
 from latticemd.learning.evaluation import Evaluator
 from latticemd.models.model import Model
 from latticemd.plugins import load_plugin
@@ -40,7 +40,9 @@ class Contestant:
         return f"{self.name}  {', '.join(f'{key} {value}' for key, value in self.settings.items())}".rstrip()
 
 
-def compete(evaluator: Evaluator, trajectories: Sequence[Trajectory], against: Sequence[str]) -> list[Contestant]:
+def compete(
+    evaluator: Evaluator, trajectories: Sequence[LabelledTrajectory], against: Sequence[str]
+) -> list[Contestant]:
     """The network and every setting on the `ladder` of the force fields named, on a few states of the first model.
 
     Timings go around ROUNDS times, everyone in turn on the same state, and medians count. The network is timed as a bare
@@ -86,7 +88,7 @@ def _judged(contestant: Contestant, force: Force, states: Array, exact: Array, s
     return replace(contestant, rmse=rmse, relative=relative, sites_per_second=states.shape[1] / seconds)
 
 
-def _sample(trajectories: Sequence[Trajectory]) -> tuple[Model, Array, Array]:
+def _sample(trajectories: Sequence[LabelledTrajectory]) -> tuple[Model, Array, Array]:
     """A few states of the first model, evenly over all its trajectories: x and exact forces (S, N, D)."""
     model = trajectories[0].model
     mine = [trajectory for trajectory in trajectories if trajectory.model == model]

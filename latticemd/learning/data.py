@@ -13,7 +13,7 @@ import numpy as np
 from latticemd.config.train_input import DataInput, ValidationShare
 from latticemd.errors import InputError
 from latticemd.forcefield import Array
-from latticemd.learning.dataset import Trajectory, read_dataset
+from latticemd.learning.dataset import LabelledTrajectory, read_dataset
 from latticemd.learning.networks import Bound, Referenced
 from latticemd.models.model import Model
 
@@ -27,12 +27,12 @@ Batch = tuple[int, Array]  # which group, and which of its states
 class Split:
     """Trajectories to learn from, to validate by, and to be tested with, by the name of the set."""
 
-    train: list[Trajectory]
-    validation: list[Trajectory]
-    tests: Mapping[str, list[Trajectory]]
+    train: list[LabelledTrajectory]
+    validation: list[LabelledTrajectory]
+    tests: Mapping[str, list[LabelledTrajectory]]
 
     @property
-    def sets(self) -> dict[str, list[Trajectory]]:
+    def sets(self) -> dict[str, list[LabelledTrajectory]]:
         """All of them by name."""
         return {"train": self.train, "validation": self.validation, **self.tests}
 
@@ -54,11 +54,13 @@ def load_split(data: DataInput) -> Split:
     return split
 
 
-def _read(files: Sequence[str]) -> list[Trajectory]:
+def _read(files: Sequence[str]) -> list[LabelledTrajectory]:
     return [trajectory for file in files for trajectory in read_dataset(Path(file))]
 
 
-def _shared_out(trajectories: list[Trajectory], share: ValidationShare) -> tuple[list[Trajectory], list[Trajectory]]:
+def _shared_out(
+    trajectories: list[LabelledTrajectory], share: ValidationShare
+) -> tuple[list[LabelledTrajectory], list[LabelledTrajectory]]:
     """At least one trajectory on either side."""
     count = max(1, round(share.fraction * len(trajectories)))
     if count >= len(trajectories):
@@ -71,7 +73,7 @@ def _shared_out(trajectories: list[Trajectory], share: ValidationShare) -> tuple
     return kept, [trajectory for i, trajectory in enumerate(trajectories) if i in chosen]
 
 
-def _drawn(trajectories: list[Trajectory], states: int) -> list[Trajectory]:
+def _drawn(trajectories: list[LabelledTrajectory], states: int) -> list[LabelledTrajectory]:
     """So many states of all of them, in their order: the first of one fixed permutation, so that more states hold fewer."""
     owner = np.repeat(np.arange(len(trajectories)), [t.frames for t in trajectories])
     frame = np.concatenate([np.arange(t.frames) for t in trajectories])
@@ -81,7 +83,7 @@ def _drawn(trajectories: list[Trajectory], states: int) -> list[Trajectory]:
     return [trajectories[i].frames_at(frame[chosen[owner[chosen] == i]]) for i in np.unique(owner[chosen])]
 
 
-def _require_one_kind(first: Trajectory, trajectories: Sequence[Trajectory]) -> None:
+def _require_one_kind(first: LabelledTrajectory, trajectories: Sequence[LabelledTrajectory]) -> None:
     for trajectory in trajectories:
         for key in ("name", "components"):
             mine, its = (_kind(one)[key] for one in (first, trajectory))
@@ -95,11 +97,11 @@ def _require_one_kind(first: Trajectory, trajectories: Sequence[Trajectory]) -> 
             )
 
 
-def _kind(trajectory: Trajectory) -> dict[str, str | int]:
+def _kind(trajectory: LabelledTrajectory) -> dict[str, str | int]:
     return {"name": trajectory.record["name"], "components": trajectory.x.shape[2]}
 
 
-def _require_apart(train: Sequence[Trajectory], held_out: Sequence[Trajectory], name: str) -> None:
+def _require_apart(train: Sequence[LabelledTrajectory], held_out: Sequence[LabelledTrajectory], name: str) -> None:
     """No state, and no piece of a trajectory, is on both sides: neighbours in time are too much alike to be a test."""
     states = {digest: trajectory.name for trajectory in train for digest in trajectory.frame_digests}
     wholes = {key: one.name for one in train if (key := _identity(one))}
@@ -117,7 +119,7 @@ def _require_apart(train: Sequence[Trajectory], held_out: Sequence[Trajectory], 
             )
 
 
-def _identity(trajectory: Trajectory) -> str:
+def _identity(trajectory: LabelledTrajectory) -> str:
     """Empty where a trajectory does not say what it is a piece of."""
     return str(trajectory.attributes.get("trajectory", ""))
 
@@ -144,7 +146,7 @@ class Group:
         return Group(self.model, self.x[states], self.force[states], self.weight[states], reference)
 
 
-def groups_of(trajectories: Sequence[Trajectory], dtype: torch.dtype, weights: Sequence[float]) -> list[Group]:
+def groups_of(trajectories: Sequence[LabelledTrajectory], dtype: torch.dtype, weights: Sequence[float]) -> list[Group]:
     """States of the same model together, in their order; `weights` has one for each trajectory."""
     import torch
 
@@ -181,13 +183,13 @@ def predicted(bound: Bound, group: Group) -> torch.Tensor:
     return force
 
 
-def mean_square(trajectories: Sequence[Trajectory]) -> float:
+def mean_square(trajectories: Sequence[LabelledTrajectory]) -> float:
     """Of the electronic force over all states, each counting alike [energy^2/length^2]."""
     states = sum(trajectory.frames for trajectory in trajectories)
     return sum(float(np.mean(t.force**2)) * t.frames for t in trajectories) / states
 
 
-def loss_weights(trajectories: Sequence[Trajectory], relative: str, scale: float) -> list[float]:
+def loss_weights(trajectories: Sequence[LabelledTrajectory], relative: str, scale: float) -> list[float]:
     """1 / the mean square of the force: `scale`, or for relative = trajectory that of each trajectory, no less than 1e-6 of it."""
     if relative == "all":
         return [1.0 / scale] * len(trajectories)

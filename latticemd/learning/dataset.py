@@ -32,7 +32,7 @@ Value = str | int | float
 
 
 @dataclass(frozen=True)
-class Trajectory:
+class LabelledTrajectory:
     """S states of one trajectory and what the electrons do there.
 
     ==========  ==========  =============================================================================
@@ -67,7 +67,7 @@ class Trajectory:
         """S."""
         return len(self.x)
 
-    def frames_at(self, indices: Array) -> Trajectory:
+    def frames_at(self, indices: Array) -> LabelledTrajectory:
         """Some of the frames."""
         return replace(self, **{name: getattr(self, name)[indices] for name in ARRAYS})
 
@@ -91,7 +91,7 @@ class Trajectory:
         return sha.hexdigest()
 
 
-def digest_of(trajectories: Iterable[Trajectory]) -> str:
+def digest_of(trajectories: Iterable[LabelledTrajectory]) -> str:
     """sha256 of a set of trajectories, in their order."""
     sha = hashlib.sha256()
     for trajectory in trajectories:
@@ -99,7 +99,7 @@ def digest_of(trajectories: Iterable[Trajectory]) -> str:
     return sha.hexdigest()
 
 
-def write_dataset(path: Path, trajectories: Iterable[Trajectory], provenance: Mapping[str, Value]) -> None:
+def write_dataset(path: Path, trajectories: Iterable[LabelledTrajectory], provenance: Mapping[str, Value]) -> None:
     """Write a dataset, complete or not at all; trajectories are taken one after the other."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_atomically(path) as temporary, h5py.File(temporary, "w", libver="v110") as file:
@@ -112,7 +112,7 @@ def write_dataset(path: Path, trajectories: Iterable[Trajectory], provenance: Ma
             group.attrs.update({"model": json.dumps(trajectory.record), **trajectory.attributes})
 
 
-def read_dataset(path: Path) -> list[Trajectory]:
+def read_dataset(path: Path) -> list[LabelledTrajectory]:
     """All trajectories of a dataset, in memory. Raises InputError if the file is none."""
     path = Path(path)
     if not path.is_file():
@@ -144,11 +144,11 @@ def _require_dataset(file: h5py.File, path: Path) -> None:
         )
 
 
-def _trajectory(group: h5py.Group, name: str) -> Trajectory:
+def _trajectory(group: h5py.Group, name: str) -> LabelledTrajectory:
     attributes = {key: _plain(value) for key, value in group.attrs.items()}
     record = json.loads(str(attributes.pop("model")))
     arrays: dict[str, Any] = {key: group[key][()] for key in ARRAYS}
-    return Trajectory(**arrays, record=record, attributes=attributes, name=name)
+    return LabelledTrajectory(**arrays, record=record, attributes=attributes, name=name)
 
 
 def _plain(value: Any) -> Value:

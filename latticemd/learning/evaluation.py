@@ -12,7 +12,7 @@ import numpy as np
 from latticemd.errors import InputError
 from latticemd.forcefield import Array
 from latticemd.learning.data import slices
-from latticemd.learning.dataset import Trajectory, read_dataset
+from latticemd.learning.dataset import LabelledTrajectory, read_dataset
 from latticemd.learning.modelfile import Card, load_network, require_kind, warnings_outside
 from latticemd.learning.networks import Bound
 from latticemd.learning.records import model_of
@@ -82,7 +82,7 @@ class SetErrors:
 class Sample:
     """A trajectory with the network's forces on it, (S, N, D) [energy/length]."""
 
-    trajectory: Trajectory
+    trajectory: LabelledTrajectory
     predicted: Array
 
     @property

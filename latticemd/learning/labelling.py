@@ -32,7 +32,7 @@ from latticemd.config.overrides import apply_overrides
 from latticemd.config.yaml_source import Source as YamlSource
 from latticemd.errors import InputError, OutputError, StoppedEarly
 from latticemd.forcefield import ForceField
-from latticemd.learning.dataset import ARRAYS, Trajectory, Value, read_dataset, write_dataset
+from latticemd.learning.dataset import ARRAYS, LabelledTrajectory, Value, read_dataset, write_dataset
 from latticemd.learning.records import record_of
 from latticemd.learning.sources import Source, identity, read_sources
 from latticemd.models.model import Model
@@ -183,12 +183,12 @@ def _counting_from(done: int, watch: Watch) -> Watch:
     return lambda step: watch(done + step)
 
 
-def _in_order(files: Sequence[Path]) -> Iterator[Trajectory]:
+def _in_order(files: Sequence[Path]) -> Iterator[LabelledTrajectory]:
     for file in files:
         yield from read_dataset(file)
 
 
-def _labelled(job: Job, stop: Callable[[], bool], watch: Callable[[int], None]) -> Trajectory:
+def _labelled(job: Job, stop: Callable[[], bool], watch: Callable[[int], None]) -> LabelledTrajectory:
     """One trajectory with its labels."""
     model, _ = build_model(job.run)
     labels = _label_system(job.run, model)
@@ -255,11 +255,11 @@ class _Frames:
         parts = {"x": state.x, **{name: getattr(electrons, name) for name in ("force", "energy", "density")}}
         self._rows.append({name: part[0].copy() for name, part in parts.items()} | {"step": np.int64(step)})
 
-    def trajectory(self, job: Job, model: Model) -> Trajectory:
+    def trajectory(self, job: Job, model: Model) -> LabelledTrajectory:
         """All that was labelled."""
         arrays: dict[str, Any] = {name: np.array([row[name] for row in self._rows]) for name in ARRAYS}
         record = record_of(job.run.model.name, model)
-        return Trajectory(**arrays, record=record, attributes=_attributes(job), name=job.key[:16])
+        return LabelledTrajectory(**arrays, record=record, attributes=_attributes(job), name=job.key[:16])
 
 
 def _attributes(job: Job) -> dict[str, Value]:

@@ -20,7 +20,7 @@ from latticemd.config.writing import flat
 from latticemd.errors import InputError, LatticeMDError, OutputError, StoppedEarly
 from latticemd.learning.checkpoint import read_training, write_training
 from latticemd.learning.data import Split, groups_of, load_split
-from latticemd.learning.dataset import Trajectory, digest_of
+from latticemd.learning.dataset import LabelledTrajectory, digest_of
 from latticemd.learning.directory import TrainingDirectory
 from latticemd.learning.errors import ForceErrors, force_errors
 from latticemd.learning.figure import draw_training
@@ -181,7 +181,7 @@ class _Session:
         row = history[-1]
         return f"train {np.sqrt(row['train_loss']):.3g}  validation {np.sqrt(row['validation_loss']):.3g}"
 
-    def _errors(self, trajectories: list[Trajectory]) -> ForceErrors:
+    def _errors(self, trajectories: list[LabelledTrajectory]) -> ForceErrors:
         import torch
 
         dtype = getattr(torch, self.input.precision)
@@ -246,12 +246,12 @@ def _weights_of(train_input: TrainInput) -> dict[str, Any]:
     return module.state_dict()
 
 
-def _about(trajectories: list[Trajectory]) -> dict[str, Any]:
+def _about(trajectories: list[LabelledTrajectory]) -> dict[str, Any]:
     states = sum(trajectory.frames for trajectory in trajectories)
     return {"trajectories": len(trajectories), "states": states, "sha256": digest_of(trajectories)}
 
 
-def _ranges(trajectories: list[Trajectory]) -> dict[str, Any]:
+def _ranges(trajectories: list[LabelledTrajectory]) -> dict[str, Any]:
     rms = [np.sqrt(np.mean(t.x**2, axis=(1, 2))) for t in trajectories]
     temperatures = [float(t.attributes["temperature"]) for t in trajectories if "temperature" in t.attributes]
     return {

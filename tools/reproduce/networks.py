@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from latticemd.forcefield import Electrons, ForceField
-from latticemd.learning.dataset import Trajectory, read_dataset
+from latticemd.learning.dataset import LabelledTrajectory, read_dataset
 from latticemd.learning.modelfile import read_card
 from latticemd.learning.networks import on_lattice
 from latticemd.plugins import load_plugin
@@ -83,7 +83,10 @@ def _exact(names: Sequence[str]) -> list[tuple[str, ForceField]]:
 
 
 def _measured(
-    ways: dict[str, ForceField], trajectories: Sequence[Trajectory], stages: dict[str, tuple[int, ...]], cells: int
+    ways: dict[str, ForceField],
+    trajectories: Sequence[LabelledTrajectory],
+    stages: dict[str, tuple[int, ...]],
+    cells: int,
 ) -> list[dict[str, Any]]:
     model = trajectories[0].model
     x, exact, step = (np.concatenate([getattr(t, name) for t in trajectories]) for name in ("x", "force", "step"))
