@@ -62,12 +62,12 @@ def _network(name, model_name, settings):
     module.initialise(x, torch.randn_like(x))
     with torch.no_grad():
         for weight in module.parameters():  # biases start at 0, and would hide what they break
-            weight += 0.2 * torch.randn_like(weight)
+            weight += 0.2 * torch.randn_like(weight) * (weight.abs() if weight.any() else 1.0)
     return module
 
 
 def network(name, model_name, **settings):
-    """A small network with scales from random states and weights away from where trainings start."""
+    """A small network with scales from random states and weights somewhat away from where trainings start."""
     return _network(name, model_name, tuple(settings.items()))
 
 

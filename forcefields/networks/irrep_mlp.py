@@ -98,7 +98,7 @@ class _SiteWise(nn.Module):
 
 
 class _Projection(nn.Module):
-    """One number per site to its symmetry-adapted combinations: a convolution with fixed orthonormal kernels."""
+    """One number per site to its symmetry-adapted combinations: a convolution with fixed kernels of length one."""
 
     def __init__(self, kernels: list[Array]) -> None:
         super().__init__()
@@ -106,6 +106,8 @@ class _Projection(nn.Module):
         directions = kernels[0].ndim - 5
         order = 0, 1 + directions, 2 + directions, 3 + directions, 4 + directions, *range(1, 1 + directions)
         channels = [one.transpose(order) for one in kernels]
+        # A kernel has length one; here each of its b m channels shall.
+        channels = [one * (one.shape[1] * one.shape[2]) ** 0.5 for one in channels]
         self.kernel = torch.tensor(
             np.concatenate([one.reshape(-1, *one.shape[3:4], *one.shape[5:]) for one in channels])
         )
