@@ -71,6 +71,6 @@ class GatedBlock(nn.Module):
         u = self.odd(odd, wrap)
         a.mul_(gate)
         for one in u.chunk(self.components):
-            a.addcmul_(one, one)
+            a.addcmul_(one, one, value=1.0 / self.components)
             one.mul_(gate)
         return self.mix_even(a).add_(even), self.mix_odd(u).add_(odd)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -35,6 +36,7 @@ class Intertwiners:
         return len(self.kernels)
 
 
+@lru_cache(maxsize=256)  # of one network: they are frozen, and compared by identity
 def intertwiners(group: LatticeGroup, source: Representation, target: Representation, radius: float) -> Intertwiners:
     """The kernels between features of sites at most `radius` apart [length].
 

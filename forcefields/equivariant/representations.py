@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -44,6 +45,7 @@ class Representation:
         return Representation(f"{self.name} x {other.name}", product.reshape(*product.shape[:2], n, n))
 
 
+@lru_cache(maxsize=256)  # groups and what acts on them are compared by identity: that of one network is found again
 def representation(group: LatticeGroup, name: str) -> Representation:
     """The representation of this name.
 
