@@ -44,7 +44,7 @@ def main() -> None:
                 "output.every=20",
                 "output.figures=false",
             ]
-            run(load_input(INPUT, settings))
+            run(load_input(INPUT, settings), overwrite=directory.exists())
     analysis, paths = analyze(directories, arguments.output / "analysis", by="forcefield.name", paired=True, start=2.0)
     print_analysis(analysis)
     for path in paths:
