@@ -160,7 +160,7 @@ def crossing(steps):
     return sheared, v.expand(steps, -1, -1), q.expand(steps, -1)
 
 
-@pytest.mark.parametrize("name", ["sets", "frames", "frame_graph"])
+@pytest.mark.parametrize("name", ["sets", "frames", pytest.param("frame_graph", marks=pytest.mark.slow)])
 def test_nothing_jumps_where_eigenvalues_cross(name):
     # Stated bound: answers of order one change by less than 100 times what the points move, however small the step.
     network = made(name)
@@ -232,7 +232,12 @@ def test_predictors_give_forces_and_later_positions(name):
         torch.testing.assert_close(later, x + 0.5 * v)
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "straight"])
+SLOW = ("frames", "frame_graph", "tensor_products")  # eight graphs and more for every step
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in NETWORKS if name != "straight"]
+)
 def test_networks_learn(name):
     # A few steps on the motion of two opposite charges: the error falls well below that of straight motion.
     x, v, q = clouds("general", count=8)
