@@ -98,7 +98,8 @@ class _Block(nn.Module):
 def _depthwise(o3: Any, hidden: Any, harmonics: Any) -> Any:
     """The product in which every channel of h meets every harmonic by itself, into all degrees that h has; few weights."""
     degrees = {(ir.l, ir.p) for _, ir in hidden}
-    out, paths = [], []
+    out: list[Any] = []
+    paths: list[Any] = []
     for i, (channels, one) in enumerate(hidden):
         for j, (_, other) in enumerate(harmonics):
             for ir in one * other:
