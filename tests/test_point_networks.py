@@ -156,11 +156,11 @@ def crossing(steps):
     s = torch.linspace(-0.2, 0.2, steps, dtype=torch.float64)
     scale = torch.stack([1.0 + s, 1.0 - s, torch.ones_like(s)], dim=1)
     sheared = x * scale[:, None]
-    sheared[..., 0] += 1e-3 * x[..., 1]  # so that axes turn, and do not only change places
+    sheared[..., 0] += 1e-6 * x[..., 1]  # so that axes turn, and do not only change places
     return sheared, v.expand(steps, -1, -1), q.expand(steps, -1)
 
 
-@pytest.mark.parametrize("name", ["sets", "frames", "frame_graph"])
+@pytest.mark.parametrize("name", ["sets", "frames", pytest.param("frame_graph", marks=pytest.mark.slow)])
 def test_nothing_jumps_where_eigenvalues_cross(name):
     # Stated bound: answers of order one change by less than 100 times what the points move, however small the step.
     network = made(name)
@@ -176,14 +176,16 @@ def test_nothing_jumps_where_eigenvalues_cross(name):
 
 
 def test_axes_alone_would_jump():
+    # With four times as many steps along the same way, a slope gives steps a quarter as large, and a jump one as large.
     torch.manual_seed(0)
     backbone = GraphNetwork(hidden=16, depth=2).double()
-    trusting = FrameAveraged(backbone, Rule(low=1e-12, high=2e-12))
-    x, v, q = crossing(201)
-    for network, jumps in ((trusting, True), (FrameAveraged(backbone), False)):
-        answers = answer(network, x, v, q, "float64")
-        steps = (answers[1:] - answers[:-1]).flatten(1).norm(dim=1)
-        assert (steps.max() > 30 * steps.median()) == jumps
+    for rule, jumps in ((Rule(low=1e-12, high=2e-12), True), (Rule(), False)):
+        largest = []
+        for steps in (100, 400):
+            answers = answer(FrameAveraged(backbone, rule), *crossing(steps), "float64")
+            largest.append(float((answers[1:] - answers[:-1]).flatten(1).norm(dim=1).max()))
+        share = largest[1] / largest[0]
+        assert 0.9 < share < 1.1 if jumps else 0.2 < share < 0.4
 
 
 def test_a_cloud_without_axes_can_be_refused():
@@ -232,7 +234,12 @@ def test_predictors_give_forces_and_later_positions(name):
         torch.testing.assert_close(later, x + 0.5 * v)
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "straight"])
+SLOW = ("frames", "frame_graph", "tensor_products")  # eight graphs and more for every step
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in NETWORKS if name != "straight"]
+)
 def test_networks_learn(name):
     # A few steps on the motion of two opposite charges: the error falls well below that of straight motion.
     x, v, q = clouds("general", count=8)
