@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +154,16 @@ def test_what_active_learning_needs_is_said_before_anything_is_trained(workplace
     with pytest.raises(InputError, match=r"explore.yam"):
         learned("active.run=explore.yam")
     assert not (workplace / "out/start").exists()
+
+
+@pytest.mark.slow
+def test_what_a_committee_picks_is_worth_more_than_as_many_random_states(tmp_path, monkeypatch):
+    """A quench whose early states the first committee has not seen: their error falls below half of that of random picks."""
+    monkeypatch.chdir(tmp_path)
+    tool = runpy.run_path(str(Path(__file__).parent.parent / "tools/active_learning.py"))
+    tool["demonstrate"](argparse.Namespace(directory=tmp_path / "demo", rounds=2, seed=0, first=[30, 40, 50, 60]))
+    rows = json.loads((tmp_path / "demo/learned/summary.json").read_text())["rows"]
+    last = {(row["policy"], row["set"]): row for row in rows if row["round"] == 2}
+    assert {row["states"] for row in last.values()} == {16}
+    assert last["uncertain", "early"]["relative"] < 0.5 * last["random", "early"]["relative"]
+    assert last["uncertain", "late"]["relative"] < last["random", "late"]["relative"]
