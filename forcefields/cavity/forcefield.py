@@ -37,31 +37,31 @@ _BYTES_PER_SITE = 64  # of on-site energies, pole sums and what is made of them
 class Cavity(Sized):
     """Green's functions of a patch around each site, with the rest of the lattice taken for a tree.
 
-        M_{y -> x} = 1 / (e_y - mu - i w_p - sum_{u != x} |t_yu|^2 M_{u -> y})         on every directed bond, in `sweeps` sweeps
-        G_p        = [(H_patch - mu - i w_p - Sigma)^-1]_ii,   Sigma_x = sum_{y outside} |t_xy|^2 M_{y -> x}
-        n_i        = 1/2 - sum_p c_p Re G_p                                        (and a term linear in e_i, see `expansion`)
+    M_{y -> x} = 1 / (e_y - mu - i w_p - sum_{u != x} |t_yu|^2 M_{u -> y})         on every directed bond, in `sweeps` sweeps
+    G_p        = [(H_patch - mu - i w_p - Sigma)^-1]_ii,   Sigma_x = sum_{y outside} |t_xy|^2 M_{y -> x}
+    n_i        = 1/2 - sum_p c_p Re G_p                                        (and a term linear in e_i, see `expansion`)
 
-        The i w_p are the poles of a rational Fermi function. Where the lattice is a tree (an open chain), the result is
+    The i w_p are the poles of a rational Fermi function. Where the lattice is a tree (an open chain), the result is
     exact once the sweeps reach its ends. On a lattice, loops longer than the patch are what is missed; of those that
     run through its rim the shortest are added to Sigma (`forcefields.cavity.rim`), with care: in a metal they can do
     harm at radius 1. What is left:
 
     =========  ========  ========  ========  ========
-        force MSE  radius 1  radius 2  radius 3  radius 4
-        =========  ========  ========  ========  ========
-        g = 3.5    5e-6      1.5e-7    4e-9      2e-11
-        g = 1.5    4e-4      9e-5      2e-5      5e-6
-        =========  ========  ========  ========  ========
+    force MSE  radius 1  radius 2  radius 3  radius 4
+    =========  ========  ========  ========  ========
+    g = 3.5    5e-6      1.5e-7    4e-9      2e-11
+    g = 1.5    4e-4      9e-5      2e-5      5e-6
+    =========  ========  ========  ========  ========
 
-        are means over random states at kT = 0.1, t = 1. At g = 3.5 a few sites with a level at mu make nearly all of it: the
-        median over states is 4 to 1000 times smaller. Ordered states are far better. The force keeps all symmetries of the
-        lattice and the particle-hole symmetry, but it is NOT the gradient of a function: the free energy it comes with is the
-        sum of <i| omega(H) |i>, off by the error of the method and by 1e-4 kT per site, and motion conserves it only that well.
+    are means over random states at kT = 0.1, t = 1. At g = 3.5 a few sites with a level at mu make nearly all of it: the
+    median over states is 4 to 1000 times smaller. Ordered states are far better. The force keeps all symmetries of the
+    lattice and the particle-hole symmetry, but it is NOT the gradient of a function: the free energy it comes with is the
+    sum of <i| omega(H) |i>, off by the error of the method and by 1e-4 kT per site, and motion conserves it only that well.
 
-        With a `tolerance` and no radius, the smallest of radius 1 to 4 is taken whose error, measured on samples of the
-        configuration, is small enough (`forcefields.choice`); the log says which, and how large the error is.
+    With a `tolerance` and no radius, the smallest of radius 1 to 4 is taken whose error, measured on samples of the
+    configuration, is small enough (`forcefields.choice`); the log says which, and how large the error is.
 
-        On the square and the cubic lattice patches are (2 radius + 1)^d sites, and lattices with fewer than 2 radius + 2
+    On the square and the cubic lattice patches are (2 radius + 1)^d sites, and lattices with fewer than 2 radius + 2
     sites in a direction are refused. With one real hopping on a square lattice of 2 radius + 4 sites or more per
     direction kernels are compiled; all else is left to LAPACK, some hundred times slower. On any other graph patches
     are all sites within `radius` hops; one that covers the graph is exact, and on a honeycomb it takes radius 3 to
@@ -70,16 +70,16 @@ class Cavity(Sized):
     say.
 
     The number of poles follows the farthest level from mu, in steps of 2^(1/4): the one thing about distant sites that can
-        change a density, by less than twice the tolerance. At fixed filling, mu is a function of all sites: the force is then no
-        longer local, and a call costs about fifteen.
+    change a density, by less than twice the tolerance. At fixed filling, mu is a function of all sites: the force is then no
+    longer local, and a call costs about fifteen.
 
-        Cost: O(N). On one core 0.11, 0.95, 2.7 and 6 microseconds per site for radius 1 to 4, in single precision with eleven
-        poles; 1.7 times that in double. Use `ed` or `poles` when the error must be small whatever the state, or the energy
-        conserved to rounding.
+    Cost: O(N). On one core 0.11, 0.95, 2.7 and 6 microseconds per site for radius 1 to 4, in single precision with eleven
+    poles; 1.7 times that in double. Use `ed` or `poles` when the error must be small whatever the state, or the energy
+    conserved to rounding.
 
-        References: Abou-Chacra, Thouless and Anderson, J. Phys. C 6, 1734 (1973), doi:10.1088/0022-3719/6/10/009 (the
-        self-consistent equation on the Bethe lattice); Rogers, Castillo, Kuehn and Takeda, arXiv:0803.1553 (the cavity
-        equations of one given sparse matrix).
+    References: Abou-Chacra, Thouless and Anderson, J. Phys. C 6, 1734 (1973), doi:10.1088/0022-3719/6/10/009 (the
+    self-consistent equation on the Bethe lattice); Rogers, Castillo, Kuehn and Takeda, arXiv:0803.1553 (the cavity
+    equations of one given sparse matrix).
     """
 
     radius: int | None = parameter(

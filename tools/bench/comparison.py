@@ -3,7 +3,8 @@
 Each state (see shared.py) on one lattice, every force field with the settings of its `ladder`, as `latticemd bench` does for
 an input. Run it with one thread to compare methods by the work they do:
 
-Usage: NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python tools/bench/forcefields.py [--side 32] [--figure FILE]
+Usage: NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python tools/bench/comparison.py [--side 32] [--only NAME ...]
+[--figure FILE]
 """
 
 from __future__ import annotations
@@ -44,11 +45,12 @@ def main() -> None:
     """Measure all states, print a table in Markdown, draw."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--side", type=int, default=32)
+    parser.add_argument("--only", nargs="+", default=plugin_names("forcefield"), help="names of force fields")
     parser.add_argument("--figure", help="file to draw to")
     arguments = parser.parse_args()
     candidates = [
         (name, dict(settings))
-        for name in plugin_names("forcefield")
+        for name in arguments.only
         for settings in getattr(load_plugin("forcefield", name), "ladder", ({},))
     ]
     results = {}
