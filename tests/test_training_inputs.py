@@ -31,6 +31,7 @@ def test_labels_are_made_and_learned(path, tmp_path):
         f"data={{train: {data}, validation: {{fraction: 0.5}}}}",
         "steps=2",
         "time_limit=null",
+        "start=null",
         "validate_every=1",
         "batch=1",
         "output.figures=false",
