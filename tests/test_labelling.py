@@ -134,8 +134,8 @@ def test_a_list_of_products_joins_them(input_file):
     assert [job.kind for job in plan.jobs] == ["dynamics"] * 3 + ["random"] * 2
 
 
-@pytest.mark.parametrize("name", plugin_names("model"))
-def test_every_model_can_be_labelled(input_file, name):
+@pytest.mark.parametrize("name", [name for name in plugin_names("model") if load_plugin("model", name).electronic])
+def test_every_model_with_electrons_can_be_labelled(input_file, name):
     model = load_plugin("model", name)
     integrators = {Motion.SPIN: "llg", Motion.OCCUPATION: "kinetic_monte_carlo"}
     settings = [
