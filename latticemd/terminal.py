@@ -251,9 +251,11 @@ def _print_worst(console: Console, errors: SetErrors) -> None:
 def _print_results(summary: dict[str, Any], directory: Path, names: Sequence[str], cost: str, digits: int) -> None:
     table = Table(title=summary.get("title") or str(directory), show_header=False, title_justify="left")
     for name in names:
-        if name not in summary:  # particles have no order
+        value = summary.get(name)
+        if value is None or (
+            isinstance(value, float) and math.isnan(value)
+        ):  # particles have no order, some forces no energy
             continue
-        value = summary[name]
         table.add_row(name.replace("_", " "), f"{value:.{digits}g}" if isinstance(value, float) else str(value))
     table.add_row("wall seconds", f"{summary['wall_seconds']:.1f} ({cost})")
     table.add_row("digest", summary["digest"][:16])

@@ -139,7 +139,7 @@ def test_a_run_writes_the_spread_of_every_site(files, small):
 
 
 def test_exact_forces_have_no_spread_to_write(files):
-    with pytest.raises(InputError, match=r"ExactDiagonalisation does not tell how uncertain its forces are"):
+    with pytest.raises(InputError, match=r"output.fields: force field ed does not tell how uncertain its forces are"):
         run(load_input("input.yaml", ["forcefield={name: ed}", "observables=[{name: energy}]"]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,4 +80,5 @@ class ProgressReporter:
         if not frame.model.electronic:
             return f"energy/particle {energy:+.5f}"
         walls = observables.wall_fraction(frame.order_field[:1], frame.model.lattice.bonds())[0]
-        return f"energy/site {energy:+.5f}  walls {walls:.3f}"
+        known = f"energy/site {energy:+.5f}  " if math.isfinite(energy) else ""  # some forces are no gradients
+        return f"{known}walls {walls:.3f}"
