@@ -64,10 +64,14 @@ class Cavity(Sized):
     On the square and the cubic lattice patches are (2 radius + 1)^d sites, and lattices with fewer than 2 radius + 2
     sites in a direction are refused. With one real hopping on a square lattice of 2 radius + 4 sites or more per
     direction kernels are compiled; all else is left to LAPACK, some hundred times slower. On any other graph patches
-    are all sites within `radius` hops; one that covers the graph is exact, and on a honeycomb it takes radius 3 to
-    close a hexagon and be better than at radius 1. With several orbitals messages are matrices, M = (E - mu - i w -
-    sum H M H^+)^-1. Where hops follow x, the density matrix between two sites is the mean of what their two patches
-    say.
+    are all sites within `radius` hops; one that covers the graph is exact. With several orbitals messages are matrices,
+    M = (E - mu - i w - sum H M H^+)^-1. Where hops follow x, the density matrix between two sites is the mean of what
+    their two patches say.
+
+    In powers of the hopping, G is off by t^(2 radius + 6) on the square lattice and by t^(2 radius + 4) on a honeycomb, where
+    a hexagon closes at radius 2, at the outer site that two rim sites share. In a metal the error goes up and down with the
+    number of sweeps: on the square lattice 4 make it 1.2 to 2.3 times that of 3; 5 take a fifth to a third off it, for 25 %
+    more time at radius 1 and 2 to 6 % at larger ones.
 
     The number of poles follows the farthest level from mu, in steps of 2^(1/4): the one thing about distant sites that can
     change a density, by less than twice the tolerance. At fixed filling, mu is a function of all sites: the force is then no
