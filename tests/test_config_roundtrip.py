@@ -6,6 +6,7 @@ installed.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import types
@@ -111,6 +112,8 @@ def of_type(hint: Any, bounds: Bounds, rampable: bool) -> st.SearchStrategy[Any]
         return st.sampled_from(typing.get_args(kind))
     if typing.get_origin(kind) is dict:
         return st.dictionaries(texts, st.one_of(reals(), st.booleans(), texts), max_size=3)
+    if kind == tuple[str, ...]:
+        return st.lists(texts, min_size=1, max_size=3)
     made = {float: reals(bounds), int: integers(bounds), bool: st.booleans(), str: texts}
     assert kind in made, f"parameters of type {kind} need a strategy here"
     return ramps(made[kind]) if rampable else made[kind]
@@ -139,7 +142,10 @@ def models(draw: st.DrawFn, name: str) -> dict[str, Any]:
 @st.composite
 def forcefields(draw: st.DrawFn) -> dict[str, Any]:
     name = draw(st.sampled_from(plugin_names("forcefield")))
-    return {"name": name, **draw(st.fixed_dictionaries({}, optional=parameters("forcefield", name, set())))}
+    drawn = parameters("forcefield", name, set())
+    fields = {field.name: field for field, _ in parameters_of(load_plugin("forcefield", name))}
+    needed = {key: drawn.pop(key) for key in list(drawn) if fields[key].default is dataclasses.MISSING}
+    return {"name": name, **draw(st.fixed_dictionaries(needed, optional=drawn))}
 
 
 words = st.tuples(st.sampled_from("AR"), st.text("BO", min_size=1, max_size=5)).flatmap(

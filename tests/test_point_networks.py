@@ -247,9 +247,9 @@ def test_networks_learn(name):
     away = x[:, :, None] - x[:, None]
     pull = (q[:, :, None] * q[:, None])[..., None] * away / (0.5 + (away**2).sum(-1, keepdim=True))
     target = x + v + 0.3 * pull.sum(dim=2)
-    optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
     losses = []
-    for _ in range(40):
+    for _ in range(120):
         optimiser.zero_grad()
         loss = torch.nn.functional.mse_loss(network(x, v, q), target)
         loss.backward()

@@ -269,7 +269,8 @@ def test_every_shipped_input_runs_shortened(path, tmp_path):
         "run", path, "--output", "out", *(word for text in settings for word in ("--set", text)), cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out/figures/summary.png").exists()
+    if not path.stem.startswith("particles"):  # of which nothing is drawn
+        assert (tmp_path / "out/figures/summary.png").exists()
 
 
 def test_initial_states(tmp_path):
