@@ -83,6 +83,7 @@ class PoleExpansion:
             density=True,
             halo=None,
             bytes_needed=numba.get_num_threads() * numbers * 2 * LANE_BYTES + answers,
+            single=self.precision == "mixed",
         )
 
     def prepare(self, model: Model, replicas: int) -> None:

@@ -32,7 +32,7 @@ class Capabilities:
     and moments; None when it depends on all sites. `bytes_needed`: working memory for this model and R replicas.
     `interactions`: whether it treats the interaction of models whose electrons repel each other. `electrons`: whether it solves
     for electrons; if not, it has the whole force of a model without any. `uncertainty`: whether it tells how far its force may be
-    wrong at each site.
+    wrong at each site. `single`: whether it computes in single precision, whose rounding is that of its symmetries.
     """
 
     conservative: bool
@@ -44,6 +44,7 @@ class Capabilities:
     interactions: bool = False
     electrons: bool = True
     uncertainty: bool = False
+    single: bool = False
 
 
 @dataclass

@@ -39,7 +39,8 @@ from latticemd.state import Array, State
 from latticemd.system import System
 
 DERIVATIVE_LIMIT = 1e-6  # relative; five-point differences with step 1e-3 reach 1e-8 with exact forces
-SYMMETRY_LIMIT = 1e-9  # relative; exact methods keep symmetries to rounding
+SYMMETRY_LIMIT = 1e-9  # relative; exact methods keep symmetries to rounding,
+SINGLE_LIMIT = 1e-6  # which is this in single precision
 REVERSAL_LIMIT = 1e-9  # of x after DYNAMICS_STEPS forth and back
 DRIFT_LIMIT = 0.1  # of the fluctuation of the kinetic energy over DRIFT_STEPS
 BALANCE_LIMIT = 0.1  # of what a bath exchanges, or of the fluctuation of the kinetic energy, over DRIFT_STEPS
@@ -154,6 +155,10 @@ def force_is_the_gradient(bench: Bench) -> Outcome:
     return _judge(gradient_error(bench.forces, bench.x, bench.noise(0)), DERIVATIVE_LIMIT, "relative")
 
 
+def _symmetry_limit(bench: Bench) -> float:
+    return SINGLE_LIMIT if bench.system.capabilities.single else SYMMETRY_LIMIT
+
+
 def lattice_symmetries(bench: Bench) -> Outcome:
     """Force and energy follow operations that generate the space group of the model."""
     model = bench.system.model
@@ -161,7 +166,7 @@ def lattice_symmetries(bench: Bench) -> Outcome:
     measured = symmetry_error(bench.forces, model, operations, bench.x)
     if measured is None:
         return Outcome("skip", note="the model does not say how the components of a site turn with the lattice")
-    return _judge(measured[0], SYMMETRY_LIMIT, f"{len(operations)} generators; worst: {measured[1]}")
+    return _judge(measured[0], _symmetry_limit(bench), f"{len(operations)} generators; worst: {measured[1]}")
 
 
 def internal_symmetries(bench: Bench) -> Outcome:
@@ -169,7 +174,7 @@ def internal_symmetries(bench: Bench) -> Outcome:
     measured = internal_symmetry_error(bench.forces, bench.system.model, bench.x)
     if measured is None:
         return Outcome("skip", note="the model has none for these parameters")
-    return _judge(measured[0], SYMMETRY_LIMIT, f"worst: {measured[1]}")
+    return _judge(measured[0], _symmetry_limit(bench), f"worst: {measured[1]}")
 
 
 def repeated_call(bench: Bench) -> Outcome:

@@ -13,11 +13,13 @@ from forcefields.networks import forcefield as running
 from forcefields.networks.enn import EquivariantNetwork
 from forcefields.networks.forcefield import SHIPPED, CavityGNN, Enn
 from latticemd import Holstein, Lattice, load_simulation
+from latticemd.config import load_input
 from latticemd.errors import InputError
 from latticemd.forcefield import Electrons
 from latticemd.learning.modelfile import Card, read_card, save_network, symmetry_of
 from latticemd.learning.records import model_of, record_of
 from latticemd.plugins import load_plugin
+from latticemd.verify import verify
 
 MODEL = Holstein(Lattice("square", (12, 12)), coupling=1.5)
 SHIPPED_FILES = sorted(SHIPPED.glob("*.safetensors"))
@@ -85,6 +87,14 @@ def test_a_running_network_keeps_every_symmetry_in_both_precisions(tmp_path, pre
         found = forces(forcefield, MODEL, turned).force[:, operation.permutation]
         assert np.sqrt(np.mean((found - force) ** 2) / np.mean(force**2)) <= bound
     np.testing.assert_array_equal(forces(forcefield, MODEL, -x).force, -force)  # particle-hole, to the last bit
+
+
+def test_verify_judges_symmetries_by_the_precision_of_the_network(tmp_path):
+    file = saved(tmp_path / "n.safetensors", EquivariantNetwork(regular=1, scalars=2, blocks=1))
+    settings = ["lattice.shape=[12, 12]", f"forcefield={{name: enn, model: {file}}}"]
+    outcomes = {check.name: check for check in verify(load_input("inputs/holstein_quench.yaml", settings))}
+    for name in ("lattice symmetries", "internal symmetries", "same call, same bytes"):
+        assert outcomes[name].verdict == "pass", outcomes[name]
 
 
 def test_replicas_alone_and_together_have_equal_forces(tmp_path):

@@ -149,7 +149,13 @@ class KernelPolynomial:
             if not has_bonds_of(model.lattice, hops, "square"):
                 needed += _BYTES_PER_NEIGHBOUR * min(model.lattice.sites, farthest**model.lattice.directions)
         return Capabilities(
-            conservative=False, deterministic=True, energy=True, density=True, halo=None, bytes_needed=needed
+            conservative=False,
+            deterministic=True,
+            energy=True,
+            density=True,
+            halo=None,
+            bytes_needed=needed,
+            single=self.precision == "float32" and self._square(model) is not None,
         )
 
     def prepare(self, model: Model, replicas: int) -> None:

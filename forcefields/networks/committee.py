@@ -70,6 +70,7 @@ class Committee:
             bytes_needed=max(one.bytes_needed for one in each),
             interactions=all(one.interactions for one in each),
             uncertainty=True,
+            single=any(one.single for one in each),
         )
 
     def prepare(self, model: Model, replicas: int) -> None:

@@ -87,6 +87,7 @@ class NetworkForceField:
             halo=halo,
             bytes_needed=_BYTES_PER_SITE * sites,
             interactions=model.interacting,  # whatever made the labels
+            single=next(module.parameters()).element_size() == 4,
         )
 
     def prepare(self, model: Model, replicas: int) -> None:

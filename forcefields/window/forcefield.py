@@ -133,6 +133,7 @@ class Window(Sized):
             if model.filling is None
             else None,
             bytes_needed=needed + _BYTES_PER_SITE * replicas * sites * o**2,
+            single=self.precision == "float32" and self._square(model) is not None,
         )
 
     def _prepare(self, model: Model) -> None:
