@@ -172,6 +172,11 @@ def test_spglib_finds_as_many_operations(name):
     assert len(found["rotations"]) == len(operations_of(lattice.cell)) * (2 if d == 2 else 1)
 
 
+def test_lengths_whose_squares_vanish_are_refused():
+    with pytest.raises(InputError, match="another unit of length"):
+        Lattice("custom", (4, 4), "periodic", [[0.0, 2e-286], [2e-286, 0.0]]).symmetries()
+
+
 @given(
     st.lists(st.lists(st.floats(-2, 2), min_size=2, max_size=2), min_size=2, max_size=2),
     st.lists(st.lists(st.floats(0, 1), min_size=2, max_size=2), min_size=1, max_size=3),

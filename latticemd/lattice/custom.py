@@ -12,6 +12,7 @@ from latticemd.lattice.cells import SAME, Array, Rows, UnitCell
 from latticemd.lattice.symmetry import operations_of
 
 MOST_OFFSETS = 10**5
+SMALLEST_LENGTH = 1e-100  # products of shorter ones vanish in the arithmetic of metrics
 LARGEST_BASIS = 64  # sites per cell, up to which the search for symmetries takes moments
 
 
@@ -64,6 +65,11 @@ def require_vectors(vectors: Rows) -> None:
     singular = np.linalg.svd(rows, compute_uv=False)
     if not singular[-1] > 1e-6 * singular[0]:
         raise InputError(f"the primitive vectors {given} are zero or lie in one line or plane")
+    if not (singular[-1] > SMALLEST_LENGTH and singular[0] < 1.0 / SMALLEST_LENGTH):
+        raise InputError(
+            f"the primitive vectors {given} have lengths beyond {SMALLEST_LENGTH:g} and {1 / SMALLEST_LENGTH:g}; choose "
+            "another unit of length"
+        )
     # As many offsets are looked at for the images of the vectors; the shortest ones of a lattice need a few dozen.
     reach = np.linalg.norm(rows, axis=1).max() * np.linalg.norm(np.linalg.pinv(rows), axis=0)
     if np.prod(2 * reach + 1) > MOST_OFFSETS:
