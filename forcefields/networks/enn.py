@@ -35,8 +35,7 @@ class EquivariantNetwork(LatticePlan):
         hidden = Fields.of(
             even.group, [("scalar", self.scalars), ("directed", self.directed), ("regular", self.regular)]
         )
-        even_out, odd_out_fields = (None, out) if odd_out else (out, None)
-        return Trunk(even, odd, hidden, even_out, odd_out_fields, self.blocks, self.radius)
+        return Trunk(even, odd, hidden, None if odd_out else out, out if odd_out else None, self.blocks, self.radius)
 
 
 class Trunk(nn.Module):

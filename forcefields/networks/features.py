@@ -12,8 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from forcefields.equivariant import Fields, LatticeGroup, Pair
-from forcefields.networks.messages import Messages, uniform_hopping
+from forcefields.equivariant import Fields, LatticeGroup, Pair, representation
+from forcefields.equivariant.representations import neighbours_of
+from forcefields.networks.messages import Messages, shifted, uniform_hopping
 from forcefields.networks.variables import Variables
 from latticemd.models.model import Model
 
@@ -50,16 +51,11 @@ class Features(nn.Module):
         self.choice, self.known = choice, known
         self.floating = group.floating
         own = self.variables.fields
+        measures = Fields.of(group, [("scalar", 1)])
         if self.floating:
-            (one, _) = own.parts[0]
-            from forcefields.equivariant.representations import representation
-
             around = representation(group, "directed")
-            shown = [around.times(one)]
             measures = Fields.of(group, [(around, 1)])
-            own = Fields.of(group, [(shown[0], 1)])
-        else:
-            measures = Fields.of(group, [("scalar", 1)])
+            own = Fields.of(group, [(around.times(own.parts[0][0]), 1)])
         kT = model.electronic_temperature
         self.register_buffer("scales", torch.logspace(math.log10(_FIRST * kT), math.log10(60 * kT), scales))
         self.register_buffer("scale", torch.ones(()))
@@ -109,9 +105,6 @@ class Features(nn.Module):
         """u itself or, where only differences matter, those to all neighbours: (B, b z m, cells...)."""
         if not self.floating:
             return u
-        from forcefields.equivariant.representations import neighbours_of
-        from forcefields.networks.messages import shifted
-
         group = self.variables.group
         own = u.unflatten(1, (group.basis, -1))
         differences = [

@@ -22,11 +22,8 @@ if TYPE_CHECKING:
     import torch
 
 SHIPPED = Path(__file__).parent / "trained"  # networks that come with the package, by name
-_TILE = {
-    1: 4096,
-    2: 64,
-    3: 16,
-}  # cells of a tile along each of d directions: small enough for caches, larger than its halo
+# Cells of a tile along each of d directions: small enough for caches, larger than its halo.
+_TILE = {1: 4096, 2: 64, 3: 16}
 _WHOLE = 2**14  # sites up to which a lattice is one tile
 _BYTES_PER_SITE = 4096  # of the features of a tile while it is worked on
 

@@ -96,11 +96,11 @@ class LatticeNetwork(nn.Module):
         """Scales of features and of the output from states x and forces (B, N, D) of the training data."""
         u = self.variables.gathered(self._energies(x), self.shape)
         self.features.initialise(u)
+        reference = self.reference(x)
         normalise = getattr(self.trunk, "normalise", None)
         if normalise is not None:
-            known = self.variables.gathered(self.reference(x) / self.coupling, self.shape) if self._shows_base else None
-            normalise(self.features(u, known))
-        rest = force / self.coupling - self.reference(x) / self.coupling
+            normalise(self.features(u, self._known(reference)))
+        rest = force / self.coupling - reference / self.coupling
         self.size.fill_(float(rest.square().mean().sqrt()))
 
     def reference(self, x: Tensor) -> Tensor:
@@ -117,9 +117,8 @@ class LatticeNetwork(nn.Module):
             return self._gradient(x)
         if reference is None:
             reference = self.reference(x)
-        known = self.variables.gathered(reference / self.coupling, self.shape) if self._shows_base else None
         u = self.variables.gathered(self._energies(x), self.shape)
-        even, odd = self.trunk(self.features(u, known), self.wrap)
+        even, odd = self.trunk(self.features(u, self._known(reference)), self.wrap)
         found = odd if self.variables.odd else even
         return reference + self.coupling * self.size * self.variables.scattered(found)
 
@@ -134,9 +133,9 @@ class LatticeNetwork(nn.Module):
             total = total - kT * torch.logaddexp(half, -half).flatten(1).sum(dim=1)
         return total
 
-    @property
-    def _shows_base(self) -> bool:
-        return self.base != "none" and not self.conservative
+    def _known(self, reference: Tensor) -> Tensor | None:
+        """What the base says, as one more set of variables for the features; None where they have no place for it."""
+        return self.variables.gathered(reference / self.coupling, self.shape) if self.features.known else None
 
     def _gradient(self, x: Tensor) -> Tensor:
         keep = torch.is_grad_enabled()
