@@ -112,7 +112,7 @@ class Convolution(nn.Module):
     def halves(self, x: Tensor, wrap: bool = True) -> tuple[Tensor, Tensor]:
         """The first and the second half of the channels of y, each a tensor of its own rather than a view."""
         (kernel, offset), half = self._current(), self.target.channels // 2
-        x, padding = (wrapped(x, self.reach), 0) if wrap and self.reach else (x, self.reach)
+        x, padding = _continued(x, self.reach, wrap)
         convolve = _CONVOLVE[kernel.ndim - 3]
         biases = (None, None) if offset is None else (offset[:half], offset[half:])
         first, second = (
@@ -138,8 +138,10 @@ def convolved(x: Tensor, kernel: Tensor, bias: Tensor | None, wrap: bool) -> Ten
 
     x goes on periodically; without `wrap` by zeros, for a tile whose rim is thrown away.
     """
-    reach = (kernel.shape[-1] - 1) // 2
-    convolve = _CONVOLVE[kernel.ndim - 3]
-    if wrap and reach:
-        return convolve(wrapped(x, reach), kernel, bias)
-    return convolve(x, kernel, bias, padding=reach)
+    x, padding = _continued(x, (kernel.shape[-1] - 1) // 2, wrap)
+    return _CONVOLVE[kernel.ndim - 3](x, kernel, bias, padding=padding)
+
+
+def _continued(x: Tensor, reach: int, wrap: bool) -> tuple[Tensor, int]:
+    """x with the cells that a kernel of this reach needs around it, and how many zeros are to do for them instead."""
+    return (wrapped(x, reach), 0) if wrap and reach else (x, reach)

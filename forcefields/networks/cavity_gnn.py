@@ -15,6 +15,7 @@ from forcefields.fermi import fermi_poles
 from forcefields.networks.enn import Trunk
 from forcefields.networks.features import Features
 from forcefields.networks.messages import Complex, Messages, uniform_hopping
+from forcefields.networks.module import require_fixed_mu
 from forcefields.networks.patch import CORNERS, EDGES, Rim, centre
 from latticemd.errors import InputError
 from latticemd.lattice import Lattice
@@ -63,8 +64,7 @@ class _CavityModule(nn.Module):
         super().__init__()
         if model.lattice.type != "square" or model.components != 1:
             raise InputError("network cavity_gnn is for models with one displacement on a square lattice")
-        if model.filling is not None:
-            raise InputError("networks need a fixed mu: at fixed filling, mu depends on sites however far away")
+        require_fixed_mu(model)
         self.hopping = uniform_hopping(model)
         self.coupling, self.mu = float(model.coupling), float(model.mu or 0.0)  # type: ignore[attr-defined]
         self.shape = model.lattice.shape

@@ -26,6 +26,12 @@ BaseChoice = Literal["none", "atomic", "cavity"]
 MakeTrunk = Callable[[Fields, Fields | None, Fields, bool], nn.Module]
 
 
+def require_fixed_mu(model: Model) -> None:
+    """Raise InputError at fixed filling, where no force is local."""
+    if model.filling is not None:
+        raise InputError("networks need a fixed mu: at fixed filling, mu depends on sites however far away")
+
+
 class LatticeNetwork(nn.Module):
     """F(x) = g [ base(x) + s trunk(features(x)) ], the electronic force, with g the coupling of the model.
 
@@ -47,8 +53,7 @@ class LatticeNetwork(nn.Module):
         conservative: bool,
     ) -> None:
         super().__init__()
-        if model.filling is not None:
-            raise InputError("networks need a fixed mu: at fixed filling, mu depends on sites however far away")
+        require_fixed_mu(model)
         group = LatticeGroup.of(model)
         self.model, self.shape = model, model.lattice.shape
         self.wrap = True  # whether cells go on periodically: not those of a tile, whose rim is thrown away
