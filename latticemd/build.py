@@ -10,11 +10,13 @@ import numpy as np
 
 from latticemd.backends import kernels_for
 from latticemd.config import RunInput, load_input
+from latticemd.config.components import PropagatorInput
 from latticemd.errors import InputError, OutputError
 from latticemd.forcefield import ForceField
 from latticemd.integrators import Integrator, load_integrator
 from latticemd.models.model import Model
 from latticemd.plugins import load_plugin
+from latticemd.propagator import Propagator
 from latticemd.ramps import Ramp
 from latticemd.rng import Stream
 from latticemd.simulation import Simulation, thermal_momenta
@@ -29,7 +31,7 @@ def load_simulation(path: str | Path, *settings: str) -> Simulation:
     """
     run = load_input(Path(path), settings)
     system = build_system(run)
-    return Simulation(system, build_integrator(run), build_state(run, system.model))
+    return Simulation(system, build_propagator(run), build_state(run, system.model))
 
 
 def build_ramp(value: Any) -> Ramp:
@@ -67,9 +69,20 @@ def build_system(run: RunInput, replicas: int | None = None) -> System:
     return System(model, build_forcefield(run), replicas or run.replicas.count, ramps)
 
 
-def build_integrator(run: RunInput) -> Integrator:
-    """The integrator of an input."""
+def build_propagator(run: RunInput) -> Propagator:
+    """What takes the steps of an input: its integrator, or its propagator."""
     dynamics = run.dynamics
+    if not isinstance(dynamics, PropagatorInput):
+        return build_integrator(run)
+    propagator: Propagator = load_plugin("propagator", dynamics.propagator)(dt=dynamics.dt, **dynamics.parameters)
+    return propagator
+
+
+def build_integrator(run: RunInput) -> Integrator:
+    """The integrator of an input. Raises InputError where it names a propagator, whose steps follow no forces."""
+    dynamics = run.dynamics
+    if isinstance(dynamics, PropagatorInput):
+        raise InputError(f"this is about integrators, but dynamics.propagator is {dynamics.propagator}")
     return load_integrator(dynamics.integrator)(
         dt=dynamics.dt,
         temperature=build_ramp(dynamics.temperature),
@@ -97,7 +110,7 @@ def build_state(run: RunInput, model: Model) -> State:
         elif initial.kind == "uniform":
             x += initial.value
     state = State.at_rest(model.admissible(x))
-    if initial.velocity == "zero" or not build_integrator(run).momenta:
+    if initial.velocity == "zero" or not build_propagator(run).momenta:
         return state
     if initial.velocity == "file":
         state.p[...] = _for_replicas(read_momenta(Path(initial.path), model, initial.frame), initial.path, shape[0])
