@@ -53,7 +53,6 @@ LEARNED_SYMMETRY_LIMIT = 1e-5  # of how far a learned step goes; networks comput
 LEARNED_LIMIT = 0.5  # error of a learned step, of what straight motion misses
 VERLET_STEPS = 400  # that a learned step is compared with
 NO_ISOLATION = "the integrator has no motion without a bath"
-NOT_LEARNED = "the steps follow the forces"
 PROBE_WIDTH = 0.01  # [length] of the noise on positions at which forces are checked
 
 
@@ -84,7 +83,7 @@ def verify(run_input: RunInput) -> Iterator[Check]:
     Motion that diverges fails the check that met it; the others are still done.
     """
     bench = Bench(run_input)
-    for name, measure in CHECKS.items():
+    for name, measure in {**CHECKS, **(LEARNED_CHECKS if bench.learned else {})}.items():
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # of motion that is about to diverge
                 outcome = measure(bench)
@@ -303,8 +302,6 @@ def balance_with_the_bath(bench: Bench) -> Outcome:
 
 def symmetries_of_the_step(bench: Bench) -> Outcome:
     """A learned step from a state that is shifted, turned or mirrored ends shifted, turned or mirrored."""
-    if not bench.learned:
-        return Outcome("skip", note=NOT_LEARNED)
     measured = step_symmetry_error(bench.started, bench.moving())
     if measured is None:
         return Outcome("skip", note="the model has none for these parameters")
@@ -313,8 +310,6 @@ def symmetries_of_the_step(bench: Bench) -> Outcome:
 
 def step_follows_the_forces(bench: Bench) -> Outcome:
     """A learned step ends where many small ones under the force field do, against where straight motion ends."""
-    if not bench.learned:
-        return Outcome("skip", note=NOT_LEARNED)
     state = bench.moving()
     small = load_integrator("verlet")(dt=bench.integrator.dt / VERLET_STEPS)
     reference = Simulation(build_system(bench.run_input), small, state.copy())
@@ -335,6 +330,9 @@ CHECKS: dict[str, Callable[[Bench], Outcome]] = {
     "order of the energy error in dt": order_of_the_energy_error,
     "energy drift / kinetic fluctuation": energy_drift,
     "energy balance with the bath": balance_with_the_bath,
+}
+
+LEARNED_CHECKS: dict[str, Callable[[Bench], Outcome]] = {  # of propagators that follow no forces
     "symmetries of a learned step": symmetries_of_the_step,
     "learned step = many small ones": step_follows_the_forces,
 }

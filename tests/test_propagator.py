@@ -160,7 +160,7 @@ def test_verify_says_what_applies(input_file, tmp_path):
     assert checks["symmetries of a learned step"].verdict == "fail"
     forces = "dynamics={integrator: verlet, dt: 0.01, steps: 3, temperature: 0}"
     checks = {c.name: c for c in verify(load_input(input_file, [forces]))}
-    assert checks["symmetries of a learned step"].verdict == "skip"
+    assert not [name for name in checks if "learned" in name]
 
 
 def test_motions_learn_positions_and_velocities(tmp_path):
@@ -187,7 +187,8 @@ def test_what_does_not_fit_is_refused_with_a_sentence(file, input_file, tmp_path
     with pytest.raises(InputError, match="says where particles are after 1, and knows no force"):
         load_network(file)
     card = read_card(file)
-    assert (card.horizon, card.network["name"], card.parameters) == (1.0, "egnn", 2 * 134090)
+    assert (card.horizon, card.network["name"]) == (1.0, "egnn")
+    assert card.parameters == sum(one.numel() for one in load_motion(file)[1].parameters())
     weights = load_file(file)
     broken = tmp_path / "broken.safetensors"
     save_file(dict(list(weights.items())[1:]), broken, {"latticemd": json.dumps(vars(card))})

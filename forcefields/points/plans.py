@@ -1,7 +1,8 @@
 """The networks of points by name: plans whose fields are the keys of `network:`, each with what it makes.
 
-A plan makes a network that answers with vectors, module(x, v, q) -> (B, N, 3). What is asked of it comes on top: a force, for
-`latticemd train` and the force field `point_network`, or a motion, for the propagator of the same name.
+A plan makes a network that answers with vectors, module(x, v, q) -> (B, N, 3), or `pair_energy` with an energy. What is asked
+of it comes on top: a force, for `latticemd train` and the force field `point_network`, or a motion, for the propagator of the
+same name.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import torch
 from torch import nn
 
 from forcefields.points.egnn import EGNN
+from forcefields.points.energy import PairEnergy
 from forcefields.points.frame_graph import FrameGraph
 from forcefields.points.frames import FrameAveraged
 from forcefields.points.graph import DeepSets, GraphNetwork
-from forcefields.points.predictors import ForceOnParticles, Straight, TwoNetworks
+from forcefields.points.predictors import EnergyOnParticles, ForceOnParticles, Straight, TwoNetworks
 from forcefields.points.second_order import SecondOrder
 from forcefields.points.tensor_products import TensorProducts
 from latticemd.errors import InputError
@@ -35,12 +37,16 @@ class PointPlan(ABC):
 
     def build(self, model: Model) -> nn.Module:
         """The network as the force on the particles of a model. Raises InputError for any other model."""
+        return ForceOnParticles(self.network(), self.particles(model))
+
+    def particles(self, model: Model) -> Particles:
+        """The model, which has to be one of particles. Raises InputError for any other."""
         if not isinstance(model, Particles):
             raise InputError(
                 f"{type(self).__name__} is a network of particles in space, but {type(model).__name__} has none; use one for "
                 "lattices, such as enn"
             )
-        return ForceOnParticles(self.network(), model)
+        return model
 
     def motion(self, horizon: float) -> nn.Module:
         """A module with `motion(x, v, q)` -> what straight motion misses after a time, and the change of v, both (B, N, 3)."""
@@ -154,6 +160,28 @@ class SecondOrderPlan(PointPlan):
         if abs(horizon - self.horizon) > 1e-9 * horizon:
             raise InputError(f"second_order is made for a time of {self.horizon:g}, and asked for one of {horizon:g}")
         return self.network()
+
+
+@dataclass(frozen=True)
+class PairEnergyPlan(PointPlan):
+    """An energy of distances within a cutoff, whose gradient is the force; for forces only."""
+
+    hidden: int = parameter(64, doc="numbers per point", ge=1)
+    depth: int = parameter(2, doc="rounds of messages", ge=1)
+    cutoff: float = parameter(5.0, doc="distance beyond which points do not see each other", dimension="length", gt=0)
+    basis: int = parameter(16, doc="radial functions", ge=1)
+
+    def network(self) -> nn.Module:
+        """See `PairEnergy`."""
+        return PairEnergy(self.hidden, self.depth, self.cutoff, self.basis)
+
+    def build(self, model: Model) -> nn.Module:
+        """The network as the force on the particles of a model. Raises InputError for any other model."""
+        return EnergyOnParticles(self.network(), self.particles(model))
+
+    def motion(self, horizon: float) -> nn.Module:
+        """It has no motion to give. Raises InputError."""
+        raise InputError("pair_energy is the energy of particles now, and does not say where they will be; use egnn")
 
 
 PLANS: dict[str, type[PointPlan]] = {

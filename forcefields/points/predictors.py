@@ -31,18 +31,18 @@ class Force(nn.Module):
         return self.network(x, torch.zeros_like(x), q)
 
 
-class ForceOnParticles(nn.Module):
-    """module(x) -> forces (B, N, 3) on the particles of a model, whose charges are its own.
+class OnParticles(nn.Module):
+    """A network bound to the particles of a model, whose charges are its own: module(x) -> forces (B, N, 3).
 
-    The network works in units of the root mean square of the forces it has been shown first. Give x in double precision
-    where frames shall be found in it.
+    It works in units of the root mean square of the forces it has been shown first. Give x in double precision.
     """
 
     scale: Tensor
+    conservative = False
+    cutoff: float | None = None  # how far it looks; None where it sees all points at once
 
-    def __init__(self, network: nn.Module, model: Particles) -> None:
+    def __init__(self, model: Particles) -> None:
         super().__init__()
-        self.force = Force(network)
         self.model = model
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("charges", torch.from_numpy(model.q).to(self.scale.dtype), persistent=False)
@@ -51,18 +51,67 @@ class ForceOnParticles(nn.Module):
         """Take the unit of force from states x and their forces (B, N, 3)."""
         self.scale.copy_(force.square().mean().sqrt().clamp_min(torch.finfo(force.dtype).tiny))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Forces (B, N, 3) [energy/length] at x (B, N, 3), in the precision of the weights."""
+    def charges_of(self, x: Tensor) -> Tensor:
+        """q (B, N) of B copies of the particles."""
         charges: Tensor = self.charges  # type: ignore[assignment]
-        return self.scale * self.force(x, charges.expand(len(x), -1))
+        return charges.expand(len(x), -1)
 
-    def on(self, lattice: Lattice) -> ForceOnParticles:
+    def on(self, lattice: Lattice) -> OnParticles:
         """The same weights for another number of particles."""
         other = copy.copy(self)
         other._buffers = dict(self._buffers)
         other.model = dataclasses.replace(self.model, lattice=lattice)
         other._buffers["charges"] = torch.from_numpy(other.model.q).to(self.scale)
         return other
+
+
+class ForceOnParticles(OnParticles):
+    """Forces as a network of vectors predicts them."""
+
+    def __init__(self, network: nn.Module, model: Particles) -> None:
+        super().__init__(model)
+        self.force = Force(network)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Forces (B, N, 3) [energy/length] at x (B, N, 3), in the precision of the weights."""
+        return self.forces(x, self.charges_of(x))
+
+    def forces(self, x: Tensor, q: Tensor) -> Tensor:
+        """The same for any charges (B, N)."""
+        return self.scale * self.force(x, q)
+
+
+class EnergyOnParticles(OnParticles):
+    """Forces as the gradient of the energy of a `PairEnergy`."""
+
+    conservative = True
+
+    def __init__(self, network: nn.Module, model: Particles) -> None:
+        super().__init__(model)
+        self.network = network
+        self.cutoff = float(network.cutoff)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Forces (B, N, 3) [energy/length] at x (B, N, 3), in the precision of the weights; -dE/dx."""
+        with torch.enable_grad():
+            x = x.detach().requires_grad_(True)
+            total = self.energy(x).sum()
+            (gradient,) = torch.autograd.grad(total, x, create_graph=self.training)
+        return -gradient.to(self.scale.dtype)
+
+    def energy(self, x: Tensor) -> Tensor:
+        """Energies (B,) [energy], up to a constant."""
+        b, n, _ = x.shape
+        first, second = (~torch.eye(n, dtype=torch.bool, device=x.device)).nonzero().T
+        start = n * torch.arange(b, device=x.device)[:, None]
+        away = (x[:, second] - x[:, first]).flatten(0, 1)
+        each = self.energies(self.charges_of(x).flatten(), (start + first).flatten(), (start + second).flatten(), away)
+        return each.reshape(b, n).sum(dim=1)
+
+    def energies(self, q: Tensor, i: Tensor, j: Tensor, away: Tensor) -> Tensor:
+        """Of each of M points with charges q (M,), whose neighbours j are `away` (E, 3) from i, in any cell, (M,) [energy]."""
+        found: Tensor = self.scale * self.network(q.to(self.scale.dtype), i, j, away.to(self.scale.dtype))
+        return found
 
 
 class Dynamics(nn.Module):

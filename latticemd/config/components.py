@@ -86,22 +86,14 @@ class NetworkInput(Component):
         return {"name"}
 
 
-class MotionInput(Component):
-    """How things move, and how long."""
-
-    dt: Annotated[float, Real("time", Bounds(gt=0))] = Field(description="time step dt [time]")
-    steps: Annotated[int, STEP] = Field(description="total number of steps of the run")
-
-    @property
-    def mover(self) -> str:
-        """The name of what takes the steps."""
-        raise NotImplementedError
-
-
-class PropagatorInput(MotionInput):
+class PropagatorInput(Component):
     """Motion that was learned: steps of the time that a network has been trained for."""
 
     propagator: str = Field(description="name of the propagator")
+    dt: Annotated[float, Real("time", Bounds(gt=0))] = Field(
+        description="time of a step, the one it was trained for [time]"
+    )
+    steps: Annotated[int, STEP] = Field(description="total number of steps of the run")
     temperature: Annotated[float, Real("energy", Bounds(ge=0))] = Field(
         0.0, description="temperature of the first velocities, as kT [energy]"
     )
@@ -118,10 +110,12 @@ class PropagatorInput(MotionInput):
         return self.propagator
 
 
-class DynamicsInput(MotionInput):
+class DynamicsInput(Component):
     """How the lattice moves, and how long."""
 
     integrator: str = Field(description="name of the integrator, or a word such as BAOAB")
+    dt: Annotated[float, Real("time", Bounds(gt=0))] = Field(description="time step dt [time]")
+    steps: Annotated[int, STEP] = Field(description="total number of steps of the run")
     temperature: Annotated[float | RampBlock, Rampable("energy", Bounds(ge=0))] = Field(
         description="temperature T of the bath, as kT [energy]"
     )
