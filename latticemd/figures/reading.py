@@ -90,7 +90,8 @@ def _captions(run_input: RunInput, model: Model, replicas: int) -> tuple[str, st
     if replicas > 1:
         parts.append(f"{replicas} replicas (maps: the first)")
     numbers: dict[str, Any] = dict(run_input.model.parameters)
-    numbers |= {key: getattr(run_input.dynamics, key) for key in ("temperature", "friction", "dt")}
+    # A propagator has no friction.
+    numbers |= {key: getattr(run_input.dynamics, key, 0.0) for key in ("temperature", "friction", "dt")}
     # What is zero is not there, and a seed says nothing.
     told = {key: value for key, value in numbers.items() if isinstance(value, int | float) and "seed" not in key}
     given = [f"{key} {value:g}" for key, value in told.items() if value]
