@@ -349,3 +349,32 @@ def test_lists_of_masses_and_charges_are_verified_and_come_back(tmp_path):
         InputError, match="expected 'random', 'alternating' or 'positive' signs, or the list of all charges"
     ):
         load_input(path, ["model.charges=odd"])
+
+
+def test_mdanalysis_opens_a_run_of_particles(tmp_path):
+    mda = pytest.importorskip("MDAnalysis", reason="checks that a reader we did not write opens the trajectory")
+    settings = [f"output.directory={tmp_path / 'run'}", "output.figures=false", "dynamics.steps=20", "output.every=5"]
+    run_input = load_input(INPUTS / "particles_charged.yaml", settings)
+    run(run_input)
+    n = run_input.lattice.shape[0]
+    universe = mda.Universe.empty(n, trajectory=True)
+    universe.load_new(str(tmp_path / "run" / "trajectory.h5"), format="H5MD", convert_units=False)
+    with h5py.File(tmp_path / "run" / "trajectory.h5") as file:
+        stored = file["particles/lattice/position/value"][()]
+    seen = np.array([step.positions.copy() for step in universe.trajectory])
+    assert len(seen) == 5
+    np.testing.assert_allclose(seen, stored, rtol=1e-6, atol=1e-6)
+    assert np.abs(seen[-1] - seen[0]).max() > 0.01
+
+
+def test_ovito_opens_what_ase_exports(tmp_path):
+    # OVITO knows no H5MD; extended XYZ is the way there.
+    ovito = pytest.importorskip("ovito.io", reason="ovito is not installed")
+    ase_io = pytest.importorskip("ase.io")
+    settings = [f"output.directory={tmp_path / 'run'}", "output.figures=false", "dynamics.steps=20", "output.every=5"]
+    run(load_input(INPUTS / "particles_charged.yaml", settings))
+    frames = ase_io.read(tmp_path / "run" / "trajectory.h5", ":")
+    ase_io.write(tmp_path / "frames.xyz", frames)
+    pipeline = ovito.import_file(str(tmp_path / "frames.xyz"))
+    assert pipeline.source.num_frames == len(frames) == 5
+    np.testing.assert_allclose(pipeline.compute(4).particles.positions, frames[4].positions, rtol=0, atol=1e-7)
