@@ -378,3 +378,37 @@ def test_ovito_opens_what_ase_exports(tmp_path):
     pipeline = ovito.import_file(str(tmp_path / "frames.xyz"))
     assert pipeline.source.num_frames == len(frames) == 5
     np.testing.assert_allclose(pipeline.compute(4).particles.positions, frames[4].positions, rtol=0, atol=1e-7)
+
+
+# Pictures
+
+
+def test_runs_and_movies_draw_particles_where_they_are(tmp_path):
+    images = pytest.importorskip("PIL.Image")
+    from latticemd.figures import draw_run
+    from latticemd.figures.movie import draw_movie
+
+    settings = [f"output.directory={tmp_path / 'run'}", "output.figures=false", "dynamics.steps=40", "output.every=4"]
+    run(load_input(INPUTS / "particles_charged.yaml", settings))
+    names = {path.name for path in draw_run(tmp_path / "run")}
+    assert {"particles.png", "time_series.png"} <= names
+    with images.open(tmp_path / "run" / "figures" / "particles.png") as picture:
+        assert np.asarray(picture.convert("L")).std() > 10
+    movie = draw_movie(tmp_path / "run", frames=8)
+    with images.open(movie) as picture:
+        assert picture.n_frames == 8
+        first = np.asarray(picture.convert("RGB")).copy()
+        picture.seek(7)
+        assert (np.asarray(picture.convert("RGB")) != first).any()
+
+
+def test_pictures_look_along_the_direction_in_which_particles_spread_least():
+    from latticemd.figures.particles import Cloud
+
+    model = Particles(Points([40]), charges="alternating")
+    x = np.random.default_rng(0).normal(size=(3, 40, 3)) * [2.0, 0.1, 5.0]
+    cloud = Cloud.of(x, model)
+    np.testing.assert_allclose(cloud.seen.std(axis=(0, 1)), x.std(axis=(0, 1))[[2, 0, 1]], rtol=0.02)
+    between = [np.linalg.norm(one[:, :, None] - one[:, None], axis=-1) for one in (cloud.seen, x)]
+    np.testing.assert_allclose(*between, rtol=0, atol=1e-12)
+    assert 0.8 < (np.abs(cloud.seen[..., :2]) < cloud.extent).mean() <= 1.0
