@@ -123,7 +123,6 @@ class NetworkForceField:
             require_torch()
             import torch
 
-            from forcefields.equivariant import Convolution
             from latticemd.learning.records import model_of
 
             card, module = load_network(self.path)
@@ -134,16 +133,26 @@ class NetworkForceField:
                 )
             if self.precision is not None:
                 module.to(getattr(torch, self.precision))
-            module.requires_grad_(False)
-            for part in module.modules():
-                if isinstance(part, Convolution):
-                    part.freeze()
-            if self.compiled:
-                module.trunk = torch.compile(module.trunk)  # type: ignore[arg-type, assignment]
+            self._make_fast(module)
             self._prepared["card"] = card
-            self._prepared["bound"] = Bound(name, card.network["parameters"], model_of(card.model), module)
+            self._prepared["bound"] = Bound(
+                name, card.network["parameters"], model_of(card.model), module, self._make_fast
+            )
         bound: Bound = self._prepared["bound"]
         return bound
+
+    def _make_fast(self, module: Any) -> None:
+        """Put kernels together once and for all, and compile what is to be compiled."""
+        import torch
+
+        from forcefields.equivariant import Convolution
+
+        module.requires_grad_(False)
+        for part in module.modules():
+            if isinstance(part, Convolution):
+                part.freeze()
+        if self.compiled:
+            module.trunk = torch.compile(module.trunk)
 
     def _warn(self, model: Model, x: Array, step: int) -> None:
         """Say once what about positions lies outside the training data, looking now and then."""
