@@ -111,7 +111,7 @@ class Cavity(Sized):
         """Whether the tolerance sets the radius."""
         return self.radius is None and self.tolerance is not None
 
-    def rungs(self, model: Model) -> list[Candidate]:
+    def rungs(self, model: Model, x: Array | None = None) -> list[Candidate]:
         """The radii to choose from for a tolerance."""
         fine = min(POLE_TOLERANCE, 0.1 * (self.tolerance or POLE_TOLERANCE))
         layers = self._layers(model)

@@ -105,7 +105,16 @@ class Window(Sized):
         """Whether the tolerance sets the width."""
         return self.width is None and self.tolerance is not None
 
-    def rungs(self, model: Model) -> list[Candidate]:
+    def mean_order(self, model: Model, x: Array) -> float:
+        """The highest moment at x (R, N, D), averaged over sites: what the cost is proportional to. At fixed mu."""
+        onsite = model.onsite(x)
+        rung = rungs(
+            self._electrons(model, x).reach(onsite - (model.mu or 0.0) * unit(onsite)), model.electronic_temperature
+        )
+        names, counts = np.unique(rung, return_counts=True)
+        return float(counts @ [self._expansion(model, name, 0.0).order for name in names.tolist()] / rung.size)
+
+    def rungs(self, model: Model, x: Array | None = None) -> list[Candidate]:
         """The widths to choose from for a tolerance."""
         fine = 0.3 * (self.tolerance or MOMENT_TOLERANCE)
         layers = self._layers(model)
