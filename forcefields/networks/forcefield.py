@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parent / "trained"  # networks that come with the package, by name
 # Cells of a tile along each of d directions: small enough for caches, larger than its halo.
-_TILE = {1: 4096, 2: 64, 3: 16}
+_TILE = {1: 4096, 2: 128, 3: 16}
 _WHOLE = 2**14  # sites up to which a lattice is one tile
 _BYTES_PER_SITE = 4096  # of the features of a tile while it is worked on
 
@@ -105,7 +105,7 @@ class NetworkForceField:
         positions = torch.as_tensor(x, dtype=next(module.parameters()).dtype)
         with torch.no_grad():
             for r in range(len(x)):
-                out.force[r] = _in_tiles(module, model, positions[r : r + 1]).numpy()
+                out.force[r] = in_tiles(module, model, positions[r : r + 1]).numpy()
         out.mu[...] = np.nan if model.mu is None else model.mu
         out.energy[...] = np.nan
         if getattr(module, "conservative", False):
@@ -142,16 +142,11 @@ class NetworkForceField:
         return bound
 
     def _make_fast(self, module: Any) -> None:
-        """Put kernels together once and for all, and compile what is to be compiled."""
-        import torch
-
-        from forcefields.equivariant import Convolution
-
-        module.requires_grad_(False)
-        for part in module.modules():
-            if isinstance(part, Convolution):
-                part.freeze()
+        """For inference alone; compiled where that is wanted."""
+        make_fast(module)
         if self.compiled:
+            import torch
+
             module.trunk = torch.compile(module.trunk)
 
     def _warn(self, model: Model, x: Array, step: int) -> None:
@@ -205,7 +200,20 @@ def found_network(name: str) -> Path:
     return path
 
 
-def _in_tiles(module: Any, model: Model, x: torch.Tensor) -> torch.Tensor:
+def make_fast(module: Any) -> None:
+    """Put kernels together once and for all, with features of a cell next to each other in memory."""
+    import torch
+
+    from forcefields.equivariant import Convolution
+
+    module.requires_grad_(False)
+    module.to(memory_format=torch.channels_last)
+    for part in module.modules():
+        if isinstance(part, Convolution):
+            part.freeze()
+
+
+def in_tiles(module: Any, model: Model, x: torch.Tensor) -> torch.Tensor:
     """The force (1, N, D) of one replica, tile by tile where the lattice is larger than a tile."""
     import torch
 

@@ -94,7 +94,7 @@ class Window(Sized):
     precision: Literal["float64", "float32"] = parameter(
         "float64", doc="of the compiled kernels; float32 is twice as fast and keeps symmetries to 1e-6 only"
     )
-    ladder: ClassVar[tuple[dict[str, Any], ...]] = tuple({"width": width} for width in (7, 13, 21))
+    ladder: ClassVar[tuple[dict[str, Any], ...]] = tuple({"width": width} for width in (9, 13, 17, 21))
     _square: OfModel[float | None] = field(
         init=False, default_factory=lambda: OfModel(square_hopping), repr=False, compare=False
     )
