@@ -69,13 +69,13 @@ class Base:
         solver.evaluate(model, positions, 0, out)
         return torch.as_tensor(out.force, dtype=x.dtype, device=x.device)
 
-    def energy(self, model: Model, u: Tensor) -> Tensor:
-        """The energy (B,) that the known force is minus the gradient of, up to a constant."""
+    def energies(self, model: Model, u: Tensor) -> Tensor:
+        """Of sites (B, N): the known force is minus the gradient of their sum; up to a constant."""
         if self.choice == "none":
-            return u.new_zeros(len(u))
+            return torch.zeros_like(u[..., 0])
         kT = model.electronic_temperature
-        half = 0.5 * u / kT
-        return -kT * torch.logaddexp(half, -half).flatten(1).sum(dim=1)
+        half = 0.5 * u[..., 0] / kT
+        return -kT * torch.logaddexp(half, -half)
 
     def _solver(self, single: bool) -> ForceField:
         """The force field behind the base, in single or double precision."""

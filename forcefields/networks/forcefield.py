@@ -105,12 +105,9 @@ class NetworkForceField:
         positions = torch.as_tensor(x, dtype=next(module.parameters()).dtype)
         with torch.no_grad():
             for r in range(len(x)):
-                out.force[r] = in_tiles(module, model, positions[r : r + 1]).numpy()
+                force, out.energy[r] = in_tiles(module, model, positions[r : r + 1])
+                out.force[r] = force.numpy()
         out.mu[...] = np.nan if model.mu is None else model.mu
-        out.energy[...] = np.nan
-        if getattr(module, "conservative", False):
-            with torch.no_grad():
-                out.energy[...] = module.energy(positions).double().numpy()
         if _density_follows(model):
             out.density[...] = _density(model, x, out.force)
 
@@ -213,16 +210,20 @@ def make_fast(module: Any) -> None:
             part.freeze()
 
 
-def in_tiles(module: Any, model: Model, x: torch.Tensor) -> torch.Tensor:
-    """The force (1, N, D) of one replica, tile by tile where the lattice is larger than a tile."""
+def in_tiles(module: Any, model: Model, x: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """The force (1, N, D) of one replica and its energy, NaN if unknown; tile by tile where the lattice is larger than a tile."""
     import torch
 
     lattice, halo = model.lattice, getattr(module, "halo", None)
-    if halo is None or lattice.sites <= _WHOLE or getattr(module, "conservative", False):
-        return torch.as_tensor(module(x))
-    reference = module.reference(x) if hasattr(module, "reference") else None
+    conservative = getattr(module, "conservative", False)
+    if halo is None or lattice.sites <= _WHOLE:
+        if not conservative:
+            return torch.as_tensor(module(x)), float("nan")
+        energies, force = module.energies_and_force(x)
+        return force, float(energies.double().sum())
+    reference = None if conservative or not hasattr(module, "reference") else module.reference(x)
     grid = (*lattice.shape, -1)
-    out = torch.empty_like(x.reshape(grid))
+    out, total = torch.empty_like(x.reshape(grid)), 0.0 if conservative else float("nan")
     pieces = [_pieces(n, _TILE[lattice.directions]) for n in lattice.shape]
     tiles: dict[tuple[int, ...], Any] = {}
     for piece in itertools.product(*pieces):
@@ -233,12 +234,16 @@ def in_tiles(module: Any, model: Model, x: torch.Tensor) -> torch.Tensor:
         shape = tuple(part.shape[:-1])
         if shape not in tiles:
             tiles[shape] = module.on_tile(shape) if hasattr(module, "on_tile") else module.on(lattice.resized(shape))
-        flat = part.reshape(1, -1, x.shape[2])
-        known = () if reference is None else (_taken(reference.reshape(grid), places).reshape(flat.shape),)
-        force = tiles[shape](flat, *known)
         inner = tuple(slice(halo, halo + last - first) for first, last in piece)
+        flat = part.reshape(1, -1, x.shape[2])
+        if conservative:
+            energies, force = tiles[shape].energies_and_force(flat)
+            total += float(energies[0][inner].double().sum())
+        else:
+            known = () if reference is None else (_taken(reference.reshape(grid), places).reshape(flat.shape),)
+            force = tiles[shape](flat, *known)
         out[tuple(slice(first, last) for first, last in piece)] = force.reshape(part.shape)[inner]
-    return out.reshape(x.shape)
+    return out.reshape(x.shape), total
 
 
 def _taken(values: torch.Tensor, places: list[torch.Tensor]) -> torch.Tensor:

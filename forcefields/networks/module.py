@@ -62,8 +62,8 @@ class LatticeNetwork(nn.Module):
 
     @property
     def halo(self) -> int:
-        """Cells around a site that its force depends on, the base aside."""
-        return int(self.features.reach + self.trunk.reach)  # type: ignore[operator]
+        """Cells around a site that its force depends on, the base aside: twice as many if they decide about energies."""
+        return int(self.features.reach + self.trunk.reach) * (1 + self.conservative)  # type: ignore[operator]
 
     @property
     def base_halo(self) -> int:
@@ -101,7 +101,7 @@ class LatticeNetwork(nn.Module):
     def forward(self, x: Tensor, reference: Tensor | None = None) -> Tensor:
         """The electronic force (B, N, D) at x (B, N, D); `reference`, if it is known already, is not computed again."""
         if self.conservative:
-            return self._gradient(x)
+            return self.energies_and_force(x)[1]
         if reference is None:
             reference = self.reference(x)
         u = self.variables.gathered(self._energies(x), self.shape)
@@ -111,20 +111,27 @@ class LatticeNetwork(nn.Module):
 
     def energy(self, x: Tensor) -> Tensor:
         """The electronic free energy (B,) of a conservative network, up to a constant."""
+        return self.energies(x).flatten(1).sum(dim=1)
+
+    def energies(self, x: Tensor) -> Tensor:
+        """The same by cells, (B, cells...)."""
         u = self._energies(x)
-        even, _ = self.trunk(self.features(self.variables.gathered(u, self.shape), None), True)
-        return self.size * even.flatten(1).sum(dim=1) + self.base.energy(self.model, u)
+        even, _ = self.trunk(self.features(self.variables.gathered(u, self.shape), None), self.wrap)
+        known = self.base.energies(self.model, u).reshape(len(x), *self.shape, -1)
+        return self.size * even.sum(dim=1) + known.sum(dim=-1)
+
+    def energies_and_force(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`energies` and the force (B, N, D) that is minus the gradient of their sum."""
+        keep = torch.is_grad_enabled()
+        with torch.enable_grad():
+            x = x if x.requires_grad else x.detach().requires_grad_()
+            energies = self.energies(x)
+            (gradient,) = torch.autograd.grad(energies.sum(), x, create_graph=keep)
+        return energies.detach(), -gradient
 
     def _known(self, reference: Tensor) -> Tensor | None:
         """What the base says, as one more set of variables for the features; None where they have no place for it."""
         return self.variables.gathered(reference / self.coupling, self.shape) if self.features.known else None
-
-    def _gradient(self, x: Tensor) -> Tensor:
-        keep = torch.is_grad_enabled()
-        with torch.enable_grad():
-            x = x if x.requires_grad else x.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(self.energy(x).sum(), x, create_graph=keep)
-        return -gradient
 
     def _energies(self, x: Tensor) -> Tensor:
         """u = g x + mu: the negative of on-site levels measured from mu, where there is one per site."""

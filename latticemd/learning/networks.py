@@ -30,8 +30,8 @@ class Network(Protocol):
 
         `forward(x)` takes x (B, N, D) to the electronic force (B, N, D) [energy/length], in the precision of its weights;
         `on(lattice)` is the same module on more or fewer cells of the same kind, sharing its weights. Its buffers depend on
-        the kind of the lattice alone. A conservative module differentiates within `forward`, and keeps the graph of that
-        while it trains.
+        the kind of the lattice alone. One whose attribute `conservative` is true differentiates within `forward`, and keeps the
+        graph of that while it trains; `energies_and_force(x)` gives the free energies of cells (B, cells...) [energy] as well.
         """
         ...
 

@@ -54,7 +54,7 @@ def network(name: str, side: int) -> tuple[nn.Module, Callable[[], torch.Tensor]
 
     def force() -> torch.Tensor:
         with torch.no_grad():
-            return in_tiles(module, model, x)
+            return in_tiles(module, model, x)[0]
 
     return module, force
 
