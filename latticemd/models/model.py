@@ -115,7 +115,7 @@ class Model(ABC):
     def classical_energy(self, x: Array) -> Array:
         """V(x), (R, N, D) -> (R,) [energy]."""
         springs = self.springs()
-        return np.array([0.5 * one.ravel() @ (springs @ one.ravel()) for one in x])
+        return 0.5 * self.lattice.total(np.stack([one * (springs @ one.ravel()).reshape(one.shape) for one in x]))
 
     def total_force(self, x: Array, electronic: Array, out: Array) -> None:
         """Write `electronic` - dV/dx to `out`, all (R, N, D) [energy/length]."""

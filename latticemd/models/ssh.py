@@ -186,4 +186,5 @@ def dimerisation(model: SSH) -> Any:
     unit = lattice.vectors / np.linalg.norm(lattice.vectors, axis=1, keepdims=True)
     across = sparse.kron(sparse.diags_array(lattice.staggered), unit.sum(axis=0)[None, :], format="csr")
     field = across @ spring_matrix(lattice)
-    return field / (field @ model.ordered(1.0).ravel()).mean()
+    of_order = (field @ model.ordered(1.0).ravel())[None]
+    return field / (lattice.total(of_order)[0] / lattice.whole.sites)
