@@ -69,6 +69,17 @@ class Frame:
         return self._system.share.cropped(found)
 
     @property
+    def displaced(self) -> Array:
+        """Positions in three dimensions that show x to a viewer, (R, N, 3)."""
+        share = self.share
+        return share.cropped(self.model.displaced(share.extended(self.state.x)))
+
+    @property
+    def digest(self) -> str:
+        """That of the state, see `State.digest`."""
+        return self.state.digest(self.share)
+
+    @property
     def share(self) -> Share:
         """Which replicas and sites the arrays of this frame are about."""
         return self._system.share
@@ -94,6 +105,21 @@ class Frame:
     def order_field(self) -> Array:
         """The local order parameter (R, N)."""
         return self.system.order_field(self.state, self.step)
+
+    @cached_property
+    def order_parameter(self) -> Array:
+        """|1/N sum_i phi_i| of the order field, (R,)."""
+        return np.abs(self.share.total(self.order_field)) / self.share.whole.sites
+
+    @cached_property
+    def local_order(self) -> Array:
+        """1/N sum_i |phi_i| of the order field, (R,)."""
+        return self.share.total(np.abs(self.order_field)) / self.share.whole.sites
+
+    @cached_property
+    def wall_fraction(self) -> Array:
+        """Share of nearest-neighbour pairs that a domain wall cuts, see `observables.wall_fraction`, (R,)."""
+        return self.share.cut_bonds(self.order_field)
 
 
 class Reporter(Protocol):

@@ -130,16 +130,16 @@ class Cavity(Sized):
             from forcefields.cavity.square import working_bytes  # numba need not be loaded for other lattices
 
             needed = working_bytes()
+        rim = self._layers(model) * (self._reach + self.sweeps + model.needs_bonds)
         return Capabilities(
             conservative=False,
             deterministic=True,
             energy=True,
             density=True,
-            halo=self._layers(model) * (self._reach + self.sweeps + model.needs_bonds)
-            if model.filling is None
-            else None,
+            halo=rim if model.filling is None else None,
             bytes_needed=needed + _BYTES_PER_SITE * replicas * sites * o**2,
             single=self.precision == "float32" and self._square(model) is not None,
+            rim=rim,
         )
 
     def _prepare(self, model: Model) -> None:

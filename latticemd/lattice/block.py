@@ -32,15 +32,15 @@ class Block(Lattice):
     field      meaning
     =========  ================================================================================
     original   the whole lattice
-    layers     (first, last + 1) of the stretches of known coordinates along each direction
-    own        (first, last + 1) of the layers along each direction that the rank has
+    known      (first, last + 1) of the stretches of known coordinates along each direction
+    own        (first, last + 1) of the places along each direction that the rank has
     =========  ================================================================================
 
     `total` and `highest` take values on all sites of the block and tell about the whole lattice, to which all ranks contribute.
     """
 
     original: Lattice
-    layers: tuple[tuple[tuple[int, int], ...], ...]
+    known: tuple[tuple[tuple[int, int], ...], ...]
     own: tuple[tuple[int, int], ...]
     everywhere: Everywhere = field(compare=False, repr=False)
 
@@ -49,7 +49,7 @@ class Block(Lattice):
     ) -> None:
         super().__init__(original.type, [len(one) for one in known], original.boundary, *(original.custom or ()))
         object.__setattr__(self, "original", original)
-        object.__setattr__(self, "layers", tuple(_stretches(one) for one in known))
+        object.__setattr__(self, "known", tuple(_stretches(one) for one in known))
         object.__setattr__(self, "own", own)
         object.__setattr__(self, "everywhere", everywhere)
 
@@ -76,7 +76,7 @@ class Block(Lattice):
     @cached_property
     def places(self) -> Array:
         """See `Lattice.places`."""
-        known = [np.concatenate([np.arange(*stretch) for stretch in stretches]) for stretches in self.layers]
+        known = [np.concatenate([np.arange(*stretch) for stretch in stretches]) for stretches in self.known]
         cells = np.stack(np.meshgrid(*known, indexing="ij"), axis=-1).reshape(-1, self.directions)
         return np.repeat(cells, len(self.cell.basis), axis=0)
 

@@ -223,6 +223,10 @@ class Lattice:
         """The (basis from, basis to, cell offset) triples at the shell-th smallest distance; O(1) in the lattice size."""
         return shell_offsets(self.cell, shell)
 
+    def layers(self, shell: int = 1) -> int:
+        """How many layers of cells away the shell-th neighbours of a site are at most."""
+        return max(abs(n) for _, _, offset in self.offsets(shell) for n in offset)
+
     @lru_cache(maxsize=8)  # noqa: B019  (a Lattice is frozen and small; the tables are what is worth keeping)
     def bonds(self, shell: int = 1) -> Bonds:
         """All pairs of sites at the shell-th neighbour distance, each pair once. Raises InputError if a pair is joined twice."""

@@ -143,6 +143,11 @@ class Model(ABC):
         """The allowed configuration that a start x (R, N, D) stands for: unit vectors for spins, 0 and 1 for occupations."""
         return x
 
+    @property
+    def reach(self) -> int:
+        """Layers of cells around the cell of a site that its classical force and its order depend on."""
+        return self.lattice.layers(1)
+
     # order and symmetry
 
     @abstractmethod

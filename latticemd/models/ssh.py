@@ -124,6 +124,11 @@ class SSH(Model):
         """The mass m."""
         return self.mass
 
+    @property
+    def reach(self) -> int:
+        """That of springs to second neighbours, where there are any."""
+        return max(self.lattice.layers(shell) for shell in ((1, 2) if self.next_stiffness else (1,)))
+
     def harmonic_stiffness(self) -> float:
         """The pinning k: springs between sites leave a lattice that moves as a whole alone, and so must the letter R."""
         return self.pinning

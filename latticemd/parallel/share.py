@@ -18,7 +18,7 @@ from latticemd.models.model import Model
 from latticemd.parallel.comm import Alone
 from latticemd.parallel.halo import Halo
 from latticemd.parallel.partition import Partition
-from latticemd.parallel.streamed import Streamed
+from latticemd.parallel.streamed import Streamed, parts_of
 
 Array = NDArray[Any]
 M = TypeVar("M", bound=Model)
@@ -71,6 +71,10 @@ class Share(Place):
         """The same model on the lattice on which this rank computes."""
         return dataclasses.replace(model, lattice=self.lattice) if self.divided else model
 
+    def of_the_whole(self, model: M) -> M:
+        """The model on the whole lattice, from that on the lattice on which this rank computes."""
+        return dataclasses.replace(model, lattice=self.whole) if self.divided else model
+
     # all ranks of a group
 
     def extended(self, values: Array) -> Array:
@@ -110,6 +114,24 @@ class Share(Place):
             self._pieces[key].setflags(write=False)
         return self._pieces[key]
 
+    def cut_bonds(self, field: Array) -> Array:
+        """Share (R,) of nearest neighbours on the whole lattice where a field (R, n) of the own sites has opposite signs."""
+        i, j = self._bonds
+        around = self.extended(field)
+        cut = np.count_nonzero(around[:, i] * around[:, j] < 0, axis=1)
+        *cuts, bonds = self.comm.summed(np.array([*cut, len(i)], dtype=np.int64)).tolist()
+        return np.array(cuts) / bonds
+
+    @cached_property
+    def _bonds(self) -> tuple[Array, Array]:
+        """Pairs of neighbours on `lattice`, each where its first site is one of this rank's own."""
+        bonds = self.lattice.bonds()
+        if not isinstance(self.lattice, Block):
+            return bonds.i, bonds.j
+        own = np.zeros(self.lattice.sites, dtype=bool)
+        own[self.lattice.cropped(np.arange(self.lattice.sites)[None])[0]] = True
+        return bonds.i[own[bonds.i]], bonds.j[own[bonds.i]]
+
     # all ranks of the world
 
     def anywhere(self, condition: bool) -> bool:
@@ -136,6 +158,26 @@ class Share(Place):
             mine = values[replica - self.first_replica] if self.partition.group_of(replica) == self.group else None
             shape = (self.whole.sites, *values.shape[2:])
             yield replica, Streamed(shape, values.dtype, self._slabs(mine, replica, values.shape[2:], values.dtype))
+
+    def gathered(self, values: Array) -> Array | None:
+        """Values (R, N, ...) of all replicas on the whole lattice, in the memory of the first rank; None on the others."""
+        rows = [np.concatenate(list(parts_of(one)) or [values[0][:0]]) for _, one in self.streams(values)]
+        return np.stack(rows) if self.world.rank == 0 else None
+
+    # from a file that all ranks can read
+
+    def taken(self, whole: Any) -> Array:
+        """Of values (R, N, ...) of the whole simulation, an array or an HDF5 dataset, those of this rank; nothing else is read."""
+        replicas = slice(self.first_replica, self.first_replica + self.replicas)
+        if not self.divided:
+            return np.asarray(whole[replicas])
+        per_cell = len(self.whole.cell.basis)
+        rows = self.partition.row_blocks(self.world.rank)
+        return np.concatenate([whole[replicas, first * per_cell : last * per_cell] for first, last in rows], axis=1)
+
+    def replicas_taken(self, whole: Any) -> Array:
+        """Of values (R, ...) of all replicas, those of this rank."""
+        return np.asarray(whole[self.first_replica : self.first_replica + self.replicas])
 
     def _slabs(self, mine: Array | None, replica: int, rest: tuple[int, ...], kind: Any) -> Iterator[Array]:
         """The values of a replica on the first rank, a few layers of cells along the first direction at a time."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from latticemd.parallel.share import Share
 
 Array = NDArray[Any]
 
@@ -34,3 +37,23 @@ class Streamed:
 def parts_of(values: Array | Streamed) -> Iterator[Array]:
     """The parts of a streamed array, or the whole as a single one."""
     return iter(values) if isinstance(values, Streamed) else iter((values,))
+
+
+# What a State is made of, on a rank that has a share of it or, without one, on the only one.
+
+
+def streams(values: Array, share: Share | None) -> Iterator[tuple[int, Array | Streamed]]:
+    """Every replica of the whole simulation and its values (N, ...), from those (R, n, ...) of a share; see `Share.streams`."""
+    return iter(enumerate(values)) if share is None else share.streams(values)
+
+
+def collected(values: Array, share: Share | None) -> Array:
+    """Numbers (R, ...) of all replicas on the first rank, from those of a share; see `Share.collected`."""
+    return values if share is None else share.collected(values)
+
+
+def whole_shape(values: Array, share: Share | None) -> tuple[int, ...]:
+    """The shape that values (R, n, ...) of a share have on the whole."""
+    if share is None:
+        return values.shape
+    return (share.partition.replicas, share.whole.sites, *values.shape[2:])
