@@ -39,24 +39,29 @@ def run(
         float | None, typer.Option(metavar="SECONDS", min=0.0, help="Stop in time, write a checkpoint, exit with 75.")
     ] = None,
 ) -> None:
-    """Run a simulation and draw its figures."""
+    """Run a simulation and draw its figures; `mpirun -n K latticemd run` shares the work among K ranks."""
     from rich.console import Console
 
+    from latticemd.parallel.launch import together
     from latticemd.runner import output_directory, plain_logging
     from latticemd.runner import run as run_in_directory
     from latticemd.terminal import print_summary
 
-    run_input = _load(input_file, settings, output, resuming=resume)
-    plain_logging()
-    console = Console(stderr=True)
-    summary = run_in_directory(
-        run_input,
-        resume=resume,
-        overwrite=overwrite,
-        walltime=walltime,
-        console=console if console.is_terminal else None,
-    )
-    print_summary(summary, output_directory(run_input))
+    with together() as world:
+        run_input = _load(input_file, settings, output, resuming=resume)
+        if world.rank == 0:
+            plain_logging()
+        console = Console(stderr=True)
+        summary = run_in_directory(
+            run_input,
+            resume=resume,
+            overwrite=overwrite,
+            walltime=walltime,
+            console=console if console.is_terminal and world.rank == 0 else None,
+            world=world,
+        )
+        if world.rank == 0:
+            print_summary(summary, output_directory(run_input))
 
 
 @app.command()

@@ -158,7 +158,7 @@ class Window(Sized):
             )
 
     def _evaluate(self, model: Model, x: Array, out: Electrons) -> None:
-        electrons, onsite = self._electrons(model, x), model.onsite(x)
+        electrons, onsite, lattice = self._electrons(model, x), model.onsite(x), model.lattice
         middle = model.mu or 0.0
         if model.filling is not None:
             lowest, highest = extremes(onsite)
@@ -167,16 +167,16 @@ class Window(Sized):
         rung = rungs(electrons.reach(levels), model.electronic_temperature)
         names = np.unique(rung).tolist()
         made = {name: self._expansion(model, name, 0.0) for name in names}
-        rho, sums = electrons.solve(levels, rung, made)
+        rho, energies, sums = electrons.solve(levels, rung, made)
         out.mu[:] = middle
         if model.filling is not None:
             wanted = model.filling * onsite.shape[1] * model.orbitals
             reach = half_width(int(rung.max())) + 40.0 * model.electronic_temperature
             mu = self._chemical_potential(model, sums[0], names, wanted, reach)
             made = {name: self._expansion(model, name, mu) for name in names}
-            rho, _ = electrons.solve(levels, rung, made)
+            rho, energies, _ = electrons.solve(levels, rung, made)
             out.mu += mu
-        out.energy[:] = [_grand_potential(of_replica, made) for of_replica in sums]
+        out.energy[:] = lattice.total(energies)
         if model.filling is not None:
             out.energy += out.mu * wanted
         out.density[:] = rho.density
@@ -226,8 +226,3 @@ class Window(Sized):
         """Which sites are joined, and the windows, where no kernel is compiled."""
         graph = Graph.of_model(model)
         return graph, Patches.of(model, graph, self._side // 2, "square")
-
-
-def _grand_potential(sums: Array, made: dict[int, Expansion]) -> float:
-    """Of one replica, from sums of moments (J, K + 1)."""
-    return sum(float(each.energy @ total[: each.order + 1]) for each, total in zip(made.values(), sums, strict=True))

@@ -79,7 +79,8 @@ class Integrator(ABC):
         """sum p^2/2m, or zero where no momenta move, (R,) [energy]."""
         if not self.momenta:
             return np.zeros(state.replicas)
-        energy: Array = kernels_for(state.p).kinetic_energy(state.p, 1.0 / system.model_at(state.step).inertia())
+        inverse_mass = 1.0 / system.model_at(state.step).inertia()
+        energy: Array = kernels_for(state.p).kinetic_energy(state.p, inverse_mass, system.share)
         return energy
 
     def conserved_energy(self, state: State, system: System) -> Array:

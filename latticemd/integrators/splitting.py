@@ -83,7 +83,9 @@ class Splitting(Integrator):
         inverse_mass = 1.0 / model.inertia()
         heat = state.thermostat["heat"]
         for letters, coefficients, drawn, arrived in self._plan(model, state.step):
-            kernels.split(letters, coefficients, state.x, state.p, state.f, noise, drawn, inverse_mass, heat)
+            kernels.split(
+                letters, coefficients, state.x, state.p, state.f, noise, drawn, inverse_mass, heat, system.share
+            )
             if arrived is not None:
                 system.update_forces(state, state.step + arrived)
         state.step += 1

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latticemd.backends import kernels_for
 from latticemd.errors import InputError
 from latticemd.lattice.boundary import Boundary, boundaries_of, twist_of
 from latticemd.lattice.cells import UNIT_CELLS, Offset, Rows, UnitCell, shell_offsets, two_colouring
@@ -179,11 +180,38 @@ class Lattice:
         """Grid coordinates of the cell of each site, (N, d) integers."""
         return np.repeat(self.grid, len(self.cell.basis), axis=0)
 
+    @property
+    def places(self) -> Array:
+        """Grid coordinates on the whole lattice of the cell of each site, (N, d) integers."""
+        return self.cells
+
     @cached_property
     def positions(self) -> Array:
         """Positions of the sites, (N, D) [length]."""
         basis = np.tile(np.array(self.cell.basis), (math.prod(self.shape), 1))
-        return self.cells @ self.vectors + basis
+        return self.places @ self.vectors + basis
+
+    @property
+    def whole(self) -> Lattice:
+        """The lattice that this one is a part of: itself, unless it is a `latticemd.lattice.block.Block`."""
+        return self
+
+    def total(self, values: Array) -> Array:
+        """The sum over all sites of the whole lattice of (R, N, ...), rounded once, (R,).
+
+        What concerns all sites is asked of the lattice, here and in `highest`: of a rank's part nobody else knows the others.
+        """
+        out: Array = kernels_for(values).total(values)
+        return out
+
+    def highest(self, values: Array) -> Array:
+        """The largest value (R,) of (R, N) over all sites of the whole lattice."""
+        return np.asarray(values.max(axis=1))
+
+    @cached_property
+    def numbers(self) -> Array:
+        """Numbers (N,) of the sites on the whole lattice."""
+        return np.arange(self.sites)
 
     def site(self, cells: Array, basis: Array | int = 0) -> Array:
         """Site numbers of cells (..., d), taken modulo the box in every direction, and a basis index."""
@@ -194,6 +222,10 @@ class Lattice:
     def offsets(self, shell: int = 1) -> tuple[Offset, ...]:
         """The (basis from, basis to, cell offset) triples at the shell-th smallest distance; O(1) in the lattice size."""
         return shell_offsets(self.cell, shell)
+
+    def layers(self, shell: int = 1) -> int:
+        """How many layers of cells away the shell-th neighbours of a site are at most."""
+        return max(abs(n) for _, _, offset in self.offsets(shell) for n in offset)
 
     @lru_cache(maxsize=8)  # noqa: B019  (a Lattice is frozen and small; the tables are what is worth keeping)
     def bonds(self, shell: int = 1) -> Bonds:
@@ -264,10 +296,10 @@ class Lattice:
         """
         colours = two_colouring(self._inside(1), len(self.cell.basis), self.directions)
         if colours is None:
-            sign = 1.0 - 2.0 * (self.cells.sum(axis=1) % 2)
+            sign = 1.0 - 2.0 * (self.places.sum(axis=1) % 2)
         else:
             basis = np.tile(np.arange(len(self.cell.basis)), math.prod(self.shape))
-            sign = colours[(*(self.cells % 2).T, basis)]
+            sign = colours[(*(self.places % 2).T, basis)]
         sign.setflags(write=False)
         return sign
 

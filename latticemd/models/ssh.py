@@ -124,6 +124,11 @@ class SSH(Model):
         """The mass m."""
         return self.mass
 
+    @property
+    def reach(self) -> int:
+        """That of springs to second neighbours, where there are any."""
+        return max(self.lattice.layers(shell) for shell in ((1, 2) if self.next_stiffness else (1,)))
+
     def harmonic_stiffness(self) -> float:
         """The pinning k: springs between sites leave a lattice that moves as a whole alone, and so must the letter R."""
         return self.pinning
@@ -186,4 +191,5 @@ def dimerisation(model: SSH) -> Any:
     unit = lattice.vectors / np.linalg.norm(lattice.vectors, axis=1, keepdims=True)
     across = sparse.kron(sparse.diags_array(lattice.staggered), unit.sum(axis=0)[None, :], format="csr")
     field = across @ spring_matrix(lattice)
-    return field / (field @ model.ordered(1.0).ravel()).mean()
+    of_order = (field @ model.ordered(1.0).ravel())[None]
+    return field / (lattice.total(of_order)[0] / lattice.whole.sites)
