@@ -10,6 +10,7 @@ import numpy as np
 
 from latticemd.backends import kernels_for
 from latticemd.config import RunInput, load_input
+from latticemd.config.components import PropagatorInput
 from latticemd.errors import InputError, OutputError
 from latticemd.forcefield import ForceField
 from latticemd.integrators import Integrator, load_integrator
@@ -18,6 +19,7 @@ from latticemd.parallel.choosing import chosen_partition
 from latticemd.parallel.comm import Alone
 from latticemd.parallel.share import Share
 from latticemd.plugins import load_plugin
+from latticemd.propagator import Propagator
 from latticemd.ramps import Ramp
 from latticemd.rng import Stream
 from latticemd.simulation import Simulation, thermal_momenta
@@ -32,7 +34,7 @@ def load_simulation(path: str | Path, *settings: str) -> Simulation:
     """
     run = load_input(Path(path), settings)
     system = build_system(run)
-    return Simulation(system, build_integrator(run), build_state(run, system.model))
+    return Simulation(system, build_propagator(run), build_state(run, system.model))
 
 
 def build_ramp(value: Any) -> Ramp:
@@ -84,9 +86,24 @@ def build_share(run: RunInput, model: Model, forcefield: ForceField, world: Alon
     return Share(partition, world)
 
 
-def build_integrator(run: RunInput, share: Share | None = None) -> Integrator:
-    """The integrator of an input."""
+def build_propagator(run: RunInput, share: Share | None = None) -> Propagator:
+    """What takes the steps of an input, on a rank of a share of it: its integrator, or its propagator, which needs all sites."""
     dynamics = run.dynamics
+    if not isinstance(dynamics, PropagatorInput):
+        return build_integrator(run, share)
+    if share is not None and share.divided:
+        raise InputError(
+            f"propagator {dynamics.propagator} moves all sites at once: only replicas can be shared by ranks"
+        )
+    propagator: Propagator = load_plugin("propagator", dynamics.propagator)(dt=dynamics.dt, **dynamics.parameters)
+    return propagator
+
+
+def build_integrator(run: RunInput, share: Share | None = None) -> Integrator:
+    """The integrator of an input. Raises InputError where it names a propagator, whose steps follow no forces."""
+    dynamics = run.dynamics
+    if isinstance(dynamics, PropagatorInput):
+        raise InputError(f"this is about integrators, but dynamics.propagator is {dynamics.propagator}")
     return load_integrator(dynamics.integrator)(
         dt=dynamics.dt,
         temperature=build_ramp(dynamics.temperature),
@@ -116,7 +133,7 @@ def build_state(run: RunInput, model: Model, share: Share | None = None) -> Stat
         elif initial.kind == "uniform":
             x += initial.value
     state = State.at_rest(model.admissible(x))
-    if initial.velocity == "zero" or not build_integrator(run).momenta:
+    if initial.velocity == "zero" or not build_propagator(run).momenta:
         return state
     if initial.velocity == "file":
         read = read_momenta(Path(initial.path), share.of_the_whole(model), initial.frame)

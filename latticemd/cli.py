@@ -84,11 +84,11 @@ def resume(
 @app.command()
 def validate(input_file: Input, settings: Settings = None) -> None:
     """Check an input and print it with all defaults filled in; nothing is run or written."""
-    from latticemd.build import build_integrator, build_model
+    from latticemd.build import build_model, build_propagator
 
     run_input = _load(input_file, settings, None)
     build_model(run_input)
-    build_integrator(run_input)
+    build_propagator(run_input)
     typer.echo(run_input.to_yaml(), nl=False)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latticemd.build import build_integrator
+from latticemd.build import build_propagator
 from latticemd.config import RunInput
 from latticemd.errors import Diverged, OutputError
 from latticemd.integrators import Integrator
@@ -21,6 +21,7 @@ from latticemd.models.model import Motion
 from latticemd.output.checkpoint import read_checkpoint, write_state
 from latticemd.output.directory import RunDirectory
 from latticemd.parallel.share import Share
+from latticemd.propagator import Propagator
 from latticemd.simulation import Simulation
 from latticemd.stability import stability_limit
 from latticemd.state import Array, State
@@ -56,7 +57,7 @@ def explained(
     """
     share = system.share
     write_state(directory.diverged, bad, extra, share)
-    integrator = build_integrator(run_input, share)
+    integrator = build_propagator(run_input, share)
     lines = [f"diverged {error}", f"the bad state is in {directory.diverged}"]
     good = _last_good(bad.step, system, integrator, directory, stop)
     if good is None:
@@ -72,11 +73,16 @@ def explained(
     if system.model.motion is Motion.OCCUPATION:
         cause = "occupations stay between 0 and 1 at any dt: the cause is the force field or a parameter of the model"
         return Diverged("\n".join([*lines, cause]))
+    if not isinstance(integrator, Integrator):
+        cause = (
+            "a learned step that goes wrong was asked about a state unlike those it was trained on; use an integrator"
+        )
+        return Diverged("\n".join([*lines, cause]))
     cause, dt = _time_step(integrator, system, good.state.step)
-    return Diverged("\n".join([*lines, cause, *_way_on(run_input, system, directory, good.state, dt)]))
+    return Diverged("\n".join([*lines, cause, *_way_on(run_input, integrator, system, directory, good.state, dt)]))
 
 
-def replay(bad_step: int, system: System, integrator: Integrator, state: State, stop: Callable[[], bool]) -> LastGood:
+def replay(bad_step: int, system: System, integrator: Propagator, state: State, stop: Callable[[], bool]) -> LastGood:
     """Repeat the steps from `state` until the error comes again, as it does at `bad_step` if the forces repeat themselves.
 
     No reporters look on. Raises Diverged when already the forces of `state` cannot be evaluated.
@@ -110,7 +116,7 @@ def replay(bad_step: int, system: System, integrator: Integrator, state: State, 
 def _last_good(
     bad_step: int,
     system: System,
-    integrator: Integrator,
+    integrator: Propagator,
     directory: RunDirectory,
     stop: Callable[[], bool],
 ) -> LastGood | None:
@@ -147,9 +153,11 @@ def _time_step(integrator: Integrator, system: System, step: int) -> tuple[str, 
     )
 
 
-def _way_on(run_input: RunInput, system: System, directory: RunDirectory, good: State, dt: float) -> list[str]:
+def _way_on(
+    run_input: RunInput, integrator: Integrator, system: System, directory: RunDirectory, good: State, dt: float
+) -> list[str]:
     """The command that continues from the last good state, or that starts anew when this state is beyond use."""
-    dynamics, integrator = run_input.dynamics, build_integrator(run_input)
+    dynamics = run_input.dynamics
     dt = float(f"{dt:.2g}")
     trial = f"try dt: {dt:g} (latticemd info --suggest-dt {shlex.quote(str(directory.input))} measures what suits)"
     model = system.model_at(good.step)

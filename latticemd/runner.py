@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from latticemd import __version__
-from latticemd.build import build_integrator, build_state, build_system
+from latticemd.build import build_propagator, build_state, build_system
 from latticemd.config import RunInput
 from latticemd.config.blocks import StructureFactor
 from latticemd.config.writing import flat
@@ -117,7 +117,7 @@ def run(
             return world.anywhere(bool(interrupted) or late or bool(watch and watch.reason))
 
         try:
-            simulation = Simulation(system, build_integrator(run_input, share), state, reporters, resumed=resume)
+            simulation = Simulation(system, build_propagator(run_input, share), state, reporters, resumed=resume)
             if resume and watch:  # the state at which the run has halted, if the limit is still the same
                 watch.restore()
                 watch.report(simulation.frame())
@@ -346,7 +346,7 @@ def _announce(run_input: RunInput, system: System, state: State, directory: RunD
         f"{ensemble}, electronic temperature {model.electronic_temperature:g}" if model.electronic else "no electrons"
     )
     log.info("model %s, %s; force field %s; integrator %s, dt %g, steps %d", run_input.model.name,
-             electrons, run_input.forcefield.name, run_input.dynamics.integrator,
+             electrons, run_input.forcefield.name, run_input.dynamics.mover,
              run_input.dynamics.dt, run_input.dynamics.steps)  # fmt: skip
     if model.smallest_stiffness() < 0.0:
         log.warning("the springs do not confine the lattice: their lowest stiffness is %.3g, so displacements may grow without "

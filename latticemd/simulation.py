@@ -1,4 +1,7 @@
-"""Simulation: the only orchestrator. It steps a State and shows it to reporters when they are due."""
+"""Simulation: the only orchestrator. It steps a State and shows it to reporters when they are due.
+
+What takes the steps is an `integrator` here, be it one that follows forces or any other `Propagator`.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latticemd.errors import InputError
-from latticemd.integrators.integrator import Integrator
 from latticemd.models.model import Model
 from latticemd.parallel.share import Share
+from latticemd.propagator import Propagator
 from latticemd.schedules import When
 from latticemd.state import State
 from latticemd.system import System
@@ -27,7 +30,7 @@ class Frame:
     first evaluate them where the integrator's word leaves them behind the positions.
     """
 
-    def __init__(self, state: State, system: System, integrator: Integrator) -> None:
+    def __init__(self, state: State, system: System, integrator: Propagator) -> None:
         self.state = state
         self.integrator = integrator
         self.step = state.step
@@ -146,7 +149,7 @@ class Simulation:
     def __init__(
         self,
         system: System,
-        integrator: Integrator,
+        integrator: Propagator,
         state: State,
         reporters: Sequence[Reporter] = (),
         resumed: bool = False,

@@ -15,7 +15,8 @@ from forcefields.points.egnn import EGNN
 from forcefields.points.frame_graph import FrameGraph
 from forcefields.points.frames import FrameAveraged, Rule, frames_of, relative_gap
 from forcefields.points.graph import DeepSets, GraphNetwork
-from forcefields.points.predictors import NETWORKS, Dynamics, Force, network_named
+from forcefields.points.plans import PLANS, network_named
+from forcefields.points.predictors import Dynamics, Force
 from latticemd.errors import InputError
 
 N = 5
@@ -223,7 +224,7 @@ def test_gradients_are_finite_where_axes_are_arbitrary():
     assert all(torch.isfinite(weight.grad).all() for weight in network.parameters())
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", PLANS)
 def test_predictors_give_forces_and_later_positions(name):
     x, v, q = clouds("general")
     network = made(name)
@@ -238,7 +239,7 @@ SLOW = ("frames", "frame_graph", "tensor_products")  # eight graphs and more for
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in NETWORKS if name != "straight"]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in PLANS if name != "straight"]
 )
 def test_networks_learn(name):
     # A few steps on the motion of two opposite charges: the error falls well below that of straight motion.
