@@ -318,6 +318,23 @@ def movie(
 
 
 @app.command()
+def report(
+    directories: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Directories of runs.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write, .html; of one run, RUN/report.html.")
+    ] = None,
+    frames: Annotated[int, typer.Option(metavar="N", min=1, help="Largest number of frames of a run.")] = 100,
+    style: Annotated[str, typer.Option(metavar="STYLE", help="auto (as the reader's system), light or dark.")] = "auto",
+) -> None:
+    """Write one HTML file that shows runs side by side: maps over time, charts, checks, settings."""
+    from latticemd.report import write_report
+
+    typer.echo(write_report(directories, output, frames=frames, style=style))
+
+
+@app.command()
 def watch(
     directory: Annotated[Path, typer.Argument(help="Directory of a run.", show_default=False)],
     interval: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Time between looks.")] = 2.0,

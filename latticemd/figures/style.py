@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # Blue - paper - orange: apart for all common colour deficiencies, and ordered in lightness on both sides.
 DIVERGING = ("#10365f", "#2a6fa8", "#8dbbdc", "#f6f3ee", "#f2b880", "#d2691e", "#7a3306")
+DIVERGING_DARK = ("#b9dcf7", "#5ea6de", "#285a88", "#1d2128", "#80461a", "#dd8138", "#ffd2a6")  # night where it is zero
 BLUE, ORANGE, BLACK, GREY = "#1f5f99", "#c9641a", "#1b1b1b", "#8c8c8c"
 # Groups of runs, told apart by lightness too (after Okabe and Ito, https://jfly.uni-koeln.de/color).
 GROUPS = (BLUE, "#d2691e", "#1a9574", "#b0568e", "#5fa9d9", "#8a6d1c", "#444444")
