@@ -15,7 +15,7 @@ import typer
 from latticemd import __version__
 from latticemd.errors import InputError, LatticeMDError
 from latticemd.learning.commands import evaluate, label, train
-from latticemd.options import Input, Settings
+from latticemd.options import Input, Settings, Size, Style
 
 app = typer.Typer(
     name="latticemd",
@@ -288,21 +288,28 @@ def forces(
 
 
 @app.command()
-def plot(directory: Annotated[Path, typer.Argument(help="Directory of it.", show_default=False)]) -> None:
+def plot(
+    directory: Annotated[Path, typer.Argument(help="Directory of it.", show_default=False)],
+    style: Style = "light",
+    size: Size = "screen",
+) -> None:
     """Draw the figures of a run, of a minimisation or of a training again."""
+    from latticemd.figures.style import Look
+
+    look = Look(style, size)
     if (directory / "train.yaml").is_file():
         from latticemd.learning.figure import draw_training
 
-        typer.echo(draw_training(directory))
+        typer.echo(draw_training(directory, look))
         return
     if (directory / "minimum.h5").is_file():
         from latticemd.minimization.figure import draw_minimization
 
-        typer.echo(draw_minimization(directory))
+        typer.echo(draw_minimization(directory, look))
         return
     from latticemd.figures import draw_run
 
-    for path in draw_run(directory):
+    for path in draw_run(directory, look):
         typer.echo(path)
 
 
@@ -315,11 +322,31 @@ def movie(
     frames: Annotated[int, typer.Option(metavar="N", min=2, help="Largest number of frames.")] = 100,
     per_second: Annotated[float, typer.Option("--fps", metavar="N", min=0.1, help="Frames per second.")] = 12.0,
     logarithmic: Annotated[bool, typer.Option("--log", help="Frames evenly in the logarithm of time.")] = False,
+    style: Style = "light",
 ) -> None:
     """Draw the order field over time as a movie."""
     from latticemd.figures.movie import draw_movie
+    from latticemd.figures.style import Look
 
-    typer.echo(draw_movie(directory, output, frames=frames, per_second=per_second, logarithmic=logarithmic))
+    look = Look(style)
+    typer.echo(draw_movie(directory, output, frames=frames, per_second=per_second, logarithmic=logarithmic, look=look))
+
+
+@app.command()
+def report(
+    directories: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Directories of runs.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write, .html; of one run, RUN/report.html.")
+    ] = None,
+    frames: Annotated[int, typer.Option(metavar="N", min=1, help="Largest number of frames of a run.")] = 100,
+    style: Annotated[str, typer.Option(metavar="STYLE", help="auto (as the reader's system), light or dark.")] = "auto",
+) -> None:
+    """Write one HTML file that shows runs side by side: maps over time, charts, checks, settings."""
+    from latticemd.report import write_report
+
+    typer.echo(write_report(directories, output, frames=frames, style=style))
 
 
 @app.command()
@@ -365,13 +392,24 @@ def analyze(
     end: Annotated[
         float | None, typer.Option("--to", metavar="TIME", help="Last time of growth laws and averages.")
     ] = None,
+    style: Style = "light",
+    size: Size = "screen",
 ) -> None:
     """Measure order, correlations and growth along runs; average runs that repeat each other and compare the others."""
     from latticemd.analysis.runner import analyze as analysis_of
+    from latticemd.figures.style import Look
     from latticemd.terminal import print_analysis
 
     analysis, paths = analysis_of(
-        directories, output, by=by, paired=paired, spectra=spectra, dynamics=dynamics, start=start, end=end
+        directories,
+        output,
+        by=by,
+        paired=paired,
+        spectra=spectra,
+        dynamics=dynamics,
+        start=start,
+        end=end,
+        look=Look(style, size),
     )
     print_analysis(analysis)
     for path in paths:
