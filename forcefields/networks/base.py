@@ -49,6 +49,14 @@ class Base:
         if self.choice in ("cavity", "window") and conservative:
             raise InputError(f"base: {self.choice} has no energy that its force is the gradient of; use none or atomic")
 
+    def require(self, model: Model) -> None:
+        """Raise InputError where the force field behind the base does not serve the lattice of a model."""
+        if self.choice in ("cavity", "window"):
+            try:
+                self._solver(single=True).prepare(model, 1)
+            except InputError as error:
+                raise InputError(f"the base of this network does not serve the lattice: {error}") from error
+
     def halo(self, model: Model) -> int:
         """Layers of cells around a site that its base depends on."""
         if self.choice in ("none", "atomic"):

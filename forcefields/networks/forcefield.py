@@ -93,7 +93,9 @@ class NetworkForceField:
         require_kind(card, model, self.path)
         for sentence in warnings_outside(card, model):
             log.warning("%s: %s", self.path.name, sentence)
-        bound.to(model)
+        module: Any = bound.to(model)
+        if hasattr(module, "require"):
+            module.require(model)
 
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Forces of all replicas at x (R, N, D)."""

@@ -70,6 +70,10 @@ class LatticeNetwork(nn.Module):
         """Cells around a site that its base depends on."""
         return self.base.halo(self.model)
 
+    def require(self, model: Model) -> None:
+        """Raise InputError where the base does not serve the lattice of a model."""
+        self.base.require(model)
+
     def on(self, lattice: Lattice) -> LatticeNetwork:
         """The same network, sharing all its tensors, on a lattice of the same kind with other extents."""
         bound = copy.copy(self)
