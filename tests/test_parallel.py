@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -14,12 +15,14 @@ from forcefields.cavity import Cavity
 from forcefields.ed import ExactDiagonalisation
 from forcefields.window import Window
 from latticemd import Holstein, Lattice, Simulation, State, System
+from latticemd.config import load_input
 from latticemd.errors import Diverged, InputError
 from latticemd.integrators import load_integrator
 from latticemd.models.double_exchange import DoubleExchange
 from latticemd.models.jahn_teller import JahnTeller
 from latticemd.models.ssh import SSH
 from latticemd.parallel.choosing import chosen_partition, rim_of
+from latticemd.parallel.forecast import Measured, Network, counted, forecast, measure
 from latticemd.parallel.partition import Partition, least_surface, spans
 from latticemd.parallel.share import Share
 
@@ -273,3 +276,80 @@ def test_a_divergence_is_named_alike_on_all_ranks():
     found = set(on_ranks(4, run))
     assert len(found) == 1
     assert "step 3: position is not finite: replica 0, site 87 at (8, 7), component 0" in found.pop()
+
+
+def test_networks_move_blocks_to_the_rounding_of_their_precision():
+    from forcefields.networks.forcefield import NetworkForceField
+
+    model = Holstein(Lattice("square", (40, 36)))
+    rim = rim_of(model, NetworkForceField("holstein_demo"))
+    x = np.random.default_rng(5).normal(size=(1, model.lattice.sites, 1))
+
+    def force(comm, grid):
+        share = Share(Partition(model.lattice, grid=grid, halo=rim), comm)
+        system = System(model, NetworkForceField("holstein_demo"), share=share)
+        state = State.at_rest(share.taken(x))
+        system.update_forces(state, 0)
+        return share.gathered(state.f)
+
+    (whole,) = on_ranks(1, lambda comm: force(comm, (1, 1)))
+    parts = on_ranks(2, lambda comm: force(comm, (2, 1)))[0]
+    np.testing.assert_allclose(parts, whole, rtol=0, atol=3e-6)
+
+
+# forecasts
+
+COSTS = Measured(sites=100, force_seconds=1e-6, step_seconds=1e-8, bytes=200.0, forces=1.0)
+
+
+def test_a_forecast_counts_cells_rims_and_messages():
+    partition = Partition(Lattice("square", (400, 400)), grid=(2, 2), halo=5)
+    found = counted(partition, 1, COSTS, Network(latency=1e-6, bandwidth=1e9))
+    assert (found.block, found.sites, found.messages) == ((200, 200), 40_000, 2)
+    assert found.halo_bytes == 8 * 2 * 5 * (200 + 200 + 10)
+    assert found.bytes == 200.0 * 210**2
+    working = 210**2 * 1e-6 + 200**2 * 1e-8
+    waiting = (2 + 3 * 2 + 2 * 2) * 1e-6 + found.halo_bytes / 1e9
+    assert found.waiting == pytest.approx(waiting)
+    assert found.seconds == pytest.approx(working + waiting)
+
+
+def test_memory_falls_with_the_number_of_ranks():
+    lattice = Lattice("square", (4096, 4096))
+    one = counted(Partition(lattice, halo=5), 1, COSTS, Network()).bytes
+    for ranks in (4, 16, 64):
+        grid = least_surface(lattice.shape, ranks)
+        assert counted(Partition(lattice, grid=grid, halo=5), 1, COSTS, Network()).bytes < 1.1 * one / ranks
+
+
+def test_a_plan_of_ten_thousand_million_sites_makes_no_table_of_them(tmp_path):
+    path = tmp_path / "in.yaml"
+    path.write_text("""
+lattice: {type: square, shape: [100000, 100000]}
+model: {name: holstein}
+forcefield: {name: cavity, radius: 1}
+dynamics: {integrator: langevin, dt: 0.05, steps: 10, temperature: 0.1}
+""")
+    tracemalloc.start()
+    found = forecast(load_input(path), 512, measured=COSTS)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.grid == (32, 16)
+    assert found.sites == 3125 * 6250
+    assert peak < 2**27
+
+
+def test_what_is_measured_scales_to_a_rank(tmp_path):
+    """Memory and forces per step on a small piece, against what a run of that size takes."""
+    path = tmp_path / "in.yaml"
+    path.write_text("""
+lattice: {type: square, shape: [64, 64]}
+model: {name: holstein}
+forcefield: {name: cavity, radius: 1}
+dynamics: {integrator: langevin, dt: 0.05, steps: 10, temperature: 0.1}
+""")
+    run = load_input(path)
+    small, large = measure(run, 32 * 32), measure(run, 64 * 64)
+    assert (small.sites, large.sites) == (1024, 4096)
+    assert small.forces == large.forces == 1
+    assert large.bytes == pytest.approx(small.bytes, rel=0.3)

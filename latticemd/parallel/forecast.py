@@ -139,20 +139,25 @@ def measure(run: RunInput, sites: int = PIECE_SITES) -> Measured:
         calls, in_force = system.force_calls - calls, system.force_seconds - in_force
         best_force, best_rest = min(best_force, in_force / max(calls, 1)), min(best_rest, took - in_force)
     n = model.lattice.sites
-    return Measured(n, best_force / n, best_rest / n, _peak_bytes(single, model, ramps) / n, calls)
+    return Measured(n, best_force / n, best_rest / n, _bytes_per_site(single, model, ramps), calls)
 
 
-def _peak_bytes(run: RunInput, model: Model, ramps: Mapping[str, Ramp]) -> float:
-    """Memory that arrays take at most, from the tables of the lattice to the second step [byte]."""
-    fresh = dataclasses.replace(model, lattice=model.lattice.resized(model.lattice.shape))
-    tracemalloc.start()
-    try:
-        system = System(fresh, build_forcefield(run), 1, ramps)
-        simulation = Simulation(system, build_integrator(run), build_state(run, fresh))
-        simulation.run(2)
-        return float(tracemalloc.get_traced_memory()[1])
-    finally:
-        tracemalloc.stop()
+def _bytes_per_site(run: RunInput, model: Model, ramps: Mapping[str, Ramp]) -> float:
+    """Memory that arrays take at most, from the tables of the lattice to the second step [byte]: what more sites add."""
+    peaks = []
+    for times in (1, 2):
+        # Two cells more than any lattice that was used before, whose tables exist already.
+        lattice = model.lattice.resized([times * (n + 2) for n in model.lattice.shape])
+        larger = dataclasses.replace(model, lattice=lattice)
+        tracemalloc.start()
+        try:
+            system = System(larger, build_forcefield(run), 1, ramps)
+            Simulation(system, build_integrator(run), build_state(run, larger)).run(2)
+            peaks.append((tracemalloc.get_traced_memory()[1], lattice.sites))
+        finally:
+            tracemalloc.stop()
+    (small, few), (large, many) = peaks
+    return (large - small) / (many - few)
 
 
 def _piece(shape: tuple[int, ...], sites: int) -> tuple[int, ...]:
