@@ -59,7 +59,7 @@ class System:
         )  # on the lattice of the share, with the rim around its own sites
         self._x = self._f = self.electrons.force
         if self.share.divided:
-            self._f = np.zeros_like(self.electrons.force)
+            self._x, self._f = np.zeros_like(self.electrons.force), np.zeros_like(self.electrons.force)
         self.force_seconds = 0.0
         self.force_calls = 0
         require_interactions(forcefield, model)
@@ -84,7 +84,7 @@ class System:
         if share.anywhere(not kernels.all_bounded(state.x)):
             raise Diverged(f"at step {step}: position {self._first_bad(state.x)}")
         started = time.perf_counter()
-        self._x = share.extended(state.x)
+        self._x = share.extended(state.x, self._x)
         try:
             self._solve(model, state, step)
         except ArithmeticError as error:
@@ -93,7 +93,7 @@ class System:
         self.force_calls += 1
         if share.divided:
             model.total_force(self._x, self.electrons.force, self._f)
-            state.f[...] = share.cropped(self._f)
+            share.crop(self._f, state.f)
         else:
             model.total_force(state.x, self.electrons.force, state.f)
         if share.anywhere(not kernels.all_bounded(state.f)):

@@ -68,10 +68,16 @@ class Block(Lattice):
 
     def cropped(self, values: Array) -> Array:
         """The part of values (R, N, ...) on the block that belongs to the cells which the rank has, (R, n, ...)."""
-        rest = values.shape[2:]
-        cells = values.reshape(len(values), *self.shape, len(self.cell.basis), *rest)
-        inner = cells[(slice(None), *(slice(*span) for span in self.own))]
-        return np.ascontiguousarray(inner).reshape(len(values), -1, *rest)
+        return np.ascontiguousarray(self._inner(values)).reshape(len(values), -1, *values.shape[2:])
+
+    def crop(self, values: Array, out: Array) -> None:
+        """Write that part to `out`, which saves a copy."""
+        inner = self._inner(values)
+        out.reshape(inner.shape)[...] = inner
+
+    def _inner(self, values: Array) -> Array:
+        cells = values.reshape(len(values), *self.shape, len(self.cell.basis), *values.shape[2:])
+        return np.asarray(cells[(slice(None), *(slice(*span) for span in self.own))])
 
     @cached_property
     def places(self) -> Array:

@@ -101,7 +101,7 @@ class Lattice:
                 f"lattice {type} has {directions} directions, but shape {list(self.shape)} has {len(self.shape)}"
             )
         object.__setattr__(self, "boundary", boundaries_of(boundary, directions))
-        self._require_cells(1)
+        self.require_cells(1)
 
     @classmethod
     def from_dict(cls, about: Mapping[str, Any]) -> Lattice:
@@ -227,10 +227,16 @@ class Lattice:
         """How many layers of cells away the shell-th neighbours of a site are at most."""
         return max(abs(n) for _, _, offset in self.offsets(shell) for n in offset)
 
+    @property
+    def bond_vectors(self) -> Array:
+        """The different vectors (z, D) from a site to its nearest neighbours, of all sites of a cell together [length]."""
+        basis = np.array(self.cell.basis)
+        return np.array([np.array(offset) @ self.vectors + basis[b] - basis[a] for a, b, offset in self.offsets(1)])
+
     @lru_cache(maxsize=8)  # noqa: B019  (a Lattice is frozen and small; the tables are what is worth keeping)
     def bonds(self, shell: int = 1) -> Bonds:
         """All pairs of sites at the shell-th neighbour distance, each pair once. Raises InputError if a pair is joined twice."""
-        self._require_cells(shell)
+        self.require_cells(shell)
         parts = [self._parallel_bonds(*offset) for offset in self.offsets(shell) if _first_end(*offset)]
         i, j, vector, phase = (np.concatenate(column) for column in zip(*parts, strict=True))
         if not self.twisted:
@@ -276,7 +282,7 @@ class Lattice:
         """
         if not all(self.periodic):
             raise InputError(f"a lattice with boundary {list(self.boundary)} has no stencil; use adjacency")
-        self._require_cells(shell)
+        self.require_cells(shell)
         *leading, length = self.shape
         row = np.indices(leading).reshape(len(leading), math.prod(leading))
         extents = np.array(leading, dtype=np.int64)[:, None]
@@ -374,7 +380,7 @@ class Lattice:
             return 1.0 - 2.0 * (np.rint(angle) % 2)
         return np.exp(1j * np.pi * angle)
 
-    def _require_cells(self, shell: int) -> None:
+    def require_cells(self, shell: int) -> None:
         """Neighbours of this shell are distinct sites, and there are cells at all."""
         if min(self.shape) < 1:
             raise InputError(f"a lattice needs at least 1 cell per direction, shape is {list(self.shape)}")

@@ -78,7 +78,7 @@ class SSH(Model):
                 "one of them has to be > 0"
             )
         if self.next_stiffness > 0.0:
-            self.lattice.bonds(2)  # says so where the lattice is too small to have them
+            self.lattice.require_cells(2)
 
     @property
     def components(self) -> int:

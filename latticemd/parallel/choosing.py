@@ -6,7 +6,7 @@ import dataclasses
 import math
 
 from latticemd.errors import InputError
-from latticemd.forcefield import ForceField
+from latticemd.forcefield import Capabilities, ForceField
 from latticemd.models.model import Model, Motion
 from latticemd.parallel.partition import Partition, least_surface
 
@@ -15,11 +15,17 @@ _ENOUGH = 48  # cells in a direction beyond which no force field looks further o
 
 def rim_of(model: Model, forcefield: ForceField) -> int | None:
     """Layers of cells that a block needs around it for electronic and classical forces; None where forces need all sites."""
-    lattice = model.lattice
-    small = lattice.resized([min(n, _ENOUGH) for n in lattice.shape]) if max(lattice.shape) > _ENOUGH else lattice
-    promised = forcefield.capabilities(dataclasses.replace(model, lattice=small), 1)
+    promised = promises(model, forcefield)
     rim = promised.halo if promised.rim is None else promised.rim
     return None if rim is None else max(1, model.reach, rim)
+
+
+def promises(model: Model, forcefield: ForceField) -> Capabilities:
+    """What a force field promises for one replica, asked without any table of a lattice that is large."""
+    lattice = model.lattice
+    if max(lattice.shape) > _ENOUGH:
+        lattice = lattice.resized([min(n, _ENOUGH) for n in lattice.shape])
+    return forcefield.capabilities(dataclasses.replace(model, lattice=lattice), 1)
 
 
 def chosen_partition(
@@ -60,5 +66,5 @@ def _require_blocks(
         )
     if model.motion is Motion.OCCUPATION:
         raise InputError(f"exchanges of neighbours follow each other all over the lattice: {share}")
-    if forcefield.capabilities(model, 1).conservative:
+    if promises(model, forcefield).conservative:
         raise InputError(f"forcefield {name} knows the energy of the whole lattice only: {share}")

@@ -73,15 +73,16 @@ class Halo:
         """The layers along each direction that are the rank's own."""
         return tuple((span.start, span.stop) for span in self._own)
 
-    def filled(self, values: Array) -> Array:
-        """The values (R, n, ...) of the own cells, with those of the cells around them, (R, m, ...)."""
+    def filled(self, values: Array, out: Array | None = None) -> Array:
+        """The values (R, n, ...) of the own cells, with those of the cells around them, (R, m, ...); in `out` if it is given."""
         replicas, rest = len(values), values.shape[2:]
         inner = [span.stop - span.start for span in self._own]
         width = values.shape[1] // math.prod(inner) * math.prod(rest)
         key = replicas, width
         if key not in self._plans:
             self._plans[key] = self._plan(*key)
-        whole = np.empty((replicas, *self._extents, width))
+        shape = replicas, *self._extents, width
+        whole = np.empty(shape) if out is None else out.reshape(shape)
         whole[(slice(None), *self._own)] = values.reshape(replicas, *inner, width)
         self.bytes_sent += self._plans[key].fill(whole)
         return whole.reshape(replicas, -1, *rest)

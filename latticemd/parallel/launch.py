@@ -79,9 +79,10 @@ def together() -> Iterator[Alone]:
         if not _all_come(here.Ibarrier()):
             print(f"error on rank {everybody.rank}: {_words(error)}", file=sys.stderr, flush=True)
             here.Abort(code)
-        if everybody.rank:
-            sys.exit(code)
-        raise
+        if everybody.rank == 0:
+            print(f"error: {_words(error)}", file=sys.stderr, flush=True)
+        here.Barrier()  # mpirun ends all others when the first one leaves, also one that has not spoken yet
+        sys.exit(code)
 
 
 def first_alone(everybody: Alone, action: Callable[[], T]) -> T | None:
@@ -124,6 +125,8 @@ def _exit_code(error: BaseException) -> int:
 def _words(error: BaseException) -> str:
     if isinstance(error, LatticeMDError):
         return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted: the last checkpoint is intact"
     import traceback
 
     return "".join(traceback.format_exception(error)).rstrip()

@@ -77,13 +77,23 @@ class Share(Place):
 
     # all ranks of a group
 
-    def extended(self, values: Array) -> Array:
-        """Values (R, n, ...) of the rank's own sites, with those of the sites around them: on all sites of `lattice`."""
-        return self.halo.filled(values) if self.divided else values
+    def extended(self, values: Array, out: Array | None = None) -> Array:
+        """Values (R, n, ...) of the rank's own sites, with those of the sites around them: on all sites of `lattice`.
+
+        In `out` if it is given, unless nobody else has sites: fresh memory costs more than a copy.
+        """
+        return self.halo.filled(values, out) if self.divided else values
 
     def cropped(self, values: Array) -> Array:
         """Of values on all sites of `lattice`, those of the rank's own sites; nothing is asked."""
         return self.lattice.cropped(values) if isinstance(self.lattice, Block) else values
+
+    def crop(self, values: Array, out: Array) -> None:
+        """Write them to `out`."""
+        if isinstance(self.lattice, Block):
+            self.lattice.crop(values, out)
+        else:
+            out[...] = values
 
     def total(self, values: Array) -> Array:
         """The sums (R,) over all sites of the whole lattice of values (R, n, ...) of the own sites, rounded once."""
