@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from latticemd.errors import InputError
 from latticemd.models.model import Model
+from latticemd.parallel.share import Share
 from latticemd.propagator import Propagator
 from latticemd.schedules import When
 from latticemd.state import State
@@ -57,7 +58,7 @@ class Frame:
     @property
     def density(self) -> Array:
         """Electrons per site (R, N); NaN where the force field does not know it."""
-        return self.system.electrons.density
+        return self.system.density
 
     @property
     def uncertainty(self) -> Array:
@@ -68,7 +69,23 @@ class Frame:
             raise InputError(
                 f"force field {name} does not tell how uncertain its forces are; forcefield: committee does"
             )
-        return found
+        return self._system.share.cropped(found)
+
+    @property
+    def displaced(self) -> Array:
+        """Positions in three dimensions that show x to a viewer, (R, N, 3)."""
+        share = self.share
+        return share.cropped(self.model.displaced(share.extended(self.state.x)))
+
+    @property
+    def digest(self) -> str:
+        """That of the state, see `State.digest`."""
+        return self.state.digest(self.share)
+
+    @property
+    def share(self) -> Share:
+        """Which replicas and sites the arrays of this frame are about."""
+        return self._system.share
 
     @cached_property
     def free_energy(self) -> Array:
@@ -90,7 +107,22 @@ class Frame:
     @cached_property
     def order_field(self) -> Array:
         """The local order parameter (R, N)."""
-        return self.model.order_field(self.state.x, self.density)
+        return self.system.order_field(self.state, self.step)
+
+    @cached_property
+    def order_parameter(self) -> Array:
+        """|1/N sum_i phi_i| of the order field, (R,)."""
+        return np.abs(self.share.total(self.order_field)) / self.share.whole.sites
+
+    @cached_property
+    def local_order(self) -> Array:
+        """1/N sum_i |phi_i| of the order field, (R,)."""
+        return self.share.total(np.abs(self.order_field)) / self.share.whole.sites
+
+    @cached_property
+    def wall_fraction(self) -> Array:
+        """Share of nearest-neighbour pairs that a domain wall cuts, see `observables.wall_fraction`, (R,)."""
+        return self.share.cut_bonds(self.order_field)
 
 
 class Reporter(Protocol):

@@ -85,7 +85,7 @@ class PointMotion:
 
     def kinetic_energy(self, state: State, system: System) -> Array:
         """sum p^2/2m, (R,) [energy]."""
-        return kinetic_energy(state.p, system.model_at(state.step))
+        return kinetic_energy(state.p, system.model_at(state.step), system.share)
 
     def conserved_energy(self, state: State, system: System) -> Array:
         """Energy of the force field + kinetic energy, (R,) [energy]: as constant as the network is right."""

@@ -28,6 +28,7 @@ from latticemd.config.components import (
 from latticemd.config.label_input import LabelInput
 from latticemd.config.lattice_input import LatticeInput
 from latticemd.config.messages import MISSING, refuse
+from latticemd.config.parallel_input import ParallelInput
 from latticemd.config.ramp_input import values_of
 from latticemd.config.section import Section
 from latticemd.config.stop_input import StopInput
@@ -69,6 +70,9 @@ class RunInput(Section):
     ) = Field(None, description="what is measured; energies, temperature, order and walls unless given")
     replicas: ReplicasInput = Field(Replicas(), description="number of independent copies")
     backend: Annotated[str, Choice("cpu")] = Field("cpu", description="where the kernels run")
+    parallel: ParallelInput = Field(
+        ParallelInput(), description="how ranks share replicas and cells; what suits their number unless given"
+    )
     stop_when: StopInput | None = Field(None, description="what ends the run before its last step")
     label: LabelInput | None = Field(
         None, description="what `latticemd label` makes of this input; every other command leaves it aside"

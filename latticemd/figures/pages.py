@@ -15,7 +15,7 @@ import numpy as np
 from latticemd.figures import panels
 from latticemd.figures.maps import Map, columns_for, draw_stripes
 from latticemd.figures.reading import Array, Run, chosen_frames, read_run
-from latticemd.figures.style import STYLE, largest_shown, page, time_label
+from latticemd.figures.style import LIGHT, Look, largest_shown, page, time_label
 from latticemd.lattice import Lattice
 from latticemd.observables import structure_factor
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAPS = 6  # configurations shown side by side
 
 
-def draw_run(directory: Path) -> list[Path]:
+def draw_run(directory: Path, look: Look = LIGHT) -> list[Path]:
     """Draw every figure that the files in `directory` allow into DIR/figures and return the paths, the summary last.
 
     ======================  ==========================================================================================
@@ -36,10 +36,9 @@ def draw_run(directory: Path) -> list[Path]:
     summary.png, .pdf       all of it on one page
     ======================  ==========================================================================================
 
-    Reads DIR/trajectory.h5, of its frames only those that are drawn. Raises InputError or OutputError if there is no readable run.
+    Dark ones and those for print have names of their own, see `Look`. Reads DIR/trajectory.h5, of its frames only those that are
+    drawn. Raises InputError or OutputError if there is no readable run.
     """
-    import matplotlib
-
     directory = Path(directory)
     run = read_run(directory)
     figures: dict[tuple[str, ...], Callable[[Run], Figure]] = {}
@@ -54,12 +53,13 @@ def draw_run(directory: Path) -> list[Path]:
         figures["summary.png", "summary.pdf"] = _summary_figure
     folder = directory / "figures"
     folder.mkdir(exist_ok=True)
-    with matplotlib.rc_context(STYLE):
+    paths: list[Path] = []
+    with look.applied():
         for names, draw in figures.items():
             figure = draw(run)
             for name in names:
-                figure.savefig(folder / name, metadata={"CreationDate": None} if name.endswith("pdf") else None)
-    return [folder / name for names in figures for name in names]
+                paths += look.save(figure, folder / name)
+    return list(dict.fromkeys(paths))
 
 
 def centred_structure_factor(order_field: Array, lattice: Lattice) -> tuple[Array, tuple[float, float, float, float]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from latticemd.backends import kernels_for
 from latticemd.errors import InputError
 from latticemd.models.model import Model, Motion
+from latticemd.parallel.share import Share
 from latticemd.ramps import Ramp
 from latticemd.state import State
 from latticemd.system import System
@@ -79,17 +80,17 @@ class Integrator(ABC):
         """sum p^2/2m, or zero where no momenta move, (R,) [energy]."""
         if not self.momenta:
             return np.zeros(state.replicas)
-        return kinetic_energy(state.p, system.model_at(state.step))
+        return kinetic_energy(state.p, system.model_at(state.step), system.share)
 
     def conserved_energy(self, state: State, system: System) -> Array:
         """Free energy + kinetic energy - heat given by the bath, (R,) [energy]: constant up to the error of the step."""
         return state.potential + self.kinetic_energy(state, system) - state.thermostat["heat"]
 
 
-def kinetic_energy(p: Array, model: Model) -> Array:
-    """sum_i p_i^2/2m_i of momenta (R, N, D), (R,) [energy]."""
+def kinetic_energy(p: Array, model: Model, share: Share) -> Array:
+    """sum_i p_i^2/2m_i of the momenta (R, N, D) of all ranks, (R,) [energy]."""
     root = mass_root(model)
-    energy: Array = kernels_for(p).kinetic_energy(p if root is None else p / root, 1.0 / model.inertia())
+    energy: Array = kernels_for(p).kinetic_energy(p if root is None else p / root, 1.0 / model.inertia(), share)
     return energy
 
 

@@ -85,7 +85,7 @@ class Splitting(Integrator):
         heat, root = state.thermostat["heat"], mass_root(model)
         for letters, coefficients, drawn, arrived in self._plan(model, state.step):
             x, p, f = (state.x, state.p, state.f) if root is None else (state.x * root, state.p / root, state.f / root)
-            kernels.split(letters, coefficients, x, p, f, noise, drawn, inverse_mass, heat)
+            kernels.split(letters, coefficients, x, p, f, noise, drawn, inverse_mass, heat, system.share)
             if root is not None:
                 state.x[...], state.p[...] = x / root, p * root
             if arrived is not None:

@@ -115,7 +115,7 @@ class Model(ABC):
     def classical_energy(self, x: Array) -> Array:
         """V(x), (R, N, D) -> (R,) [energy]."""
         springs = self.springs()
-        return np.array([0.5 * one.ravel() @ (springs @ one.ravel()) for one in x])
+        return 0.5 * self.lattice.total(np.stack([one * (springs @ one.ravel()).reshape(one.shape) for one in x]))
 
     def total_force(self, x: Array, electronic: Array, out: Array) -> None:
         """Write `electronic` - dV/dx to `out`, all (R, N, D) [energy/length]."""
@@ -146,6 +146,11 @@ class Model(ABC):
     def admissible(self, x: Array) -> Array:
         """The allowed configuration that a start x (R, N, D) stands for: unit vectors for spins, 0 and 1 for occupations."""
         return x
+
+    @property
+    def reach(self) -> int:
+        """Layers of cells around the cell of a site that its classical force and its order depend on."""
+        return self.lattice.layers(1)
 
     # order and symmetry
 
