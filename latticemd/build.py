@@ -54,7 +54,9 @@ def build_model(run: RunInput) -> tuple[Model, dict[str, Ramp]]:
     """The model at step 0 and the ramps of those parameters that change."""
     lattice = run.lattice.to_lattice()
     given = {name: value for name, value in run.model.parameters.items() if value is not None}
-    ramps = {name: build_ramp(value) for name, value in given.items() if not isinstance(value, int | float | str)}
+    ramps = {
+        name: build_ramp(value) for name, value in given.items() if not isinstance(value, int | float | str | tuple)
+    }
     values = {name: ramps[name](0) if name in ramps else value for name, value in given.items()}
     model = load_plugin("model", run.model.name)(lattice, **values)
     return model, {name: ramp for name, ramp in ramps.items() if not ramp.is_constant}
@@ -141,9 +143,9 @@ def build_state(run: RunInput, model: Model, share: Share | None = None) -> Stat
         return state
     kernels.normals(initial.seed, int(Stream.INITIAL_VELOCITIES), 0, 0, first, noise, share)
     if initial.velocity == "thermal":
-        state.p[...] = thermal_momenta(noise, model.inertia(), build_ramp(run.dynamics.temperature)(0))
+        state.p[...] = thermal_momenta(noise, model.site_masses(), build_ramp(run.dynamics.temperature)(0))
     else:
-        state.p[...] = model.inertia() * initial.velocity * noise
+        state.p[...] = model.site_masses() * initial.velocity * noise
     return state
 
 

@@ -188,6 +188,7 @@ class Simulation:
         return Frame(self.state, self.system, self.integrator)
 
 
-def thermal_momenta(normals: Array, mass: float, temperature: float) -> Array:
-    """Momenta drawn from exp(-p^2/2 m kT), given standard normals of any shape [mass length/time]."""
-    return np.sqrt(mass * temperature) * normals
+def thermal_momenta(normals: Array, mass: float | Array, temperature: float) -> Array:
+    """Momenta drawn from exp(-p^2/2 m kT), given standard normals (..., N, D) and m or m_i (N, 1) [mass length/time]."""
+    momenta: Array = np.sqrt(mass * temperature) * normals
+    return momenta

@@ -138,7 +138,7 @@ class Bench:
         """The start, with momenta of temperature 0.1 where it has none: what a step is judged on."""
         state = self.state.copy()
         if not state.p.any():
-            state.p[...] = thermal_momenta(self.noise(1), self.system.model.inertia(), 0.1)
+            state.p[...] = thermal_momenta(self.noise(1), self.system.model.site_masses(), 0.1)
         return state
 
     def isolated(self, division: int = 1) -> Simulation | None:
@@ -152,7 +152,7 @@ class Bench:
         state = self.state.copy()
         model = self.system.model
         if cold.momenta:
-            state.p[...] = thermal_momenta(self.noise(1), model.inertia(), max(self.temperature, 0.1))
+            state.p[...] = thermal_momenta(self.noise(1), model.site_masses(), max(self.temperature, 0.1))
         return Simulation(System(model, build_forcefield(self.run_input), 1), cold, state)
 
     def fluctuation(self, record: EnergyRecord) -> float:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from forcefields.pairs import Coulomb
 from forcefields.points.modelfile import load_motion, new_motion, save_motion
 from forcefields.points.nbody import HORIZON, charged
-from forcefields.points.plans import PLANS, EGNNPlan, GraphPlan, SecondOrderPlan
+from forcefields.points.plans import PLANS, EGNNPlan, FramesPlan, GraphPlan, SecondOrderPlan
 from forcefields.points.propagator import PointMotion
 from forcefields.points.training import Plan, mean_error, train_dynamics
 from latticemd import Holstein, Lattice, Simulation, State, System, load_integrator
@@ -169,6 +169,17 @@ def test_motions_learn_positions_and_velocities(tmp_path):
     before = mean_error(new_motion(plan, HORIZON).float(), samples)
     after = mean_error(load_motion(saved(tmp_path, "second_order", plan, "float32", trained=15))[1], samples)
     assert after < 0.5 * before
+
+
+def test_a_training_is_the_same_training_again():
+    samples, held_out = charged(0, 0, 60), charged(0, 3000, 20)
+    plan = FramesPlan(hidden=8, depth=1, drawn=1)
+    weights = []
+    for _ in range(2):
+        motion = new_motion(plan, HORIZON).float()
+        train_dynamics(motion, samples, held_out, Plan(3, batch=20, look=1))
+        weights.append(torch.cat([one.detach().flatten() for one in motion.parameters()]))
+    assert torch.equal(*weights)
 
 
 def test_what_does_not_fit_is_refused_with_a_sentence(file, input_file, tmp_path):

@@ -56,6 +56,13 @@ class Charged:
     def __len__(self) -> int:
         return len(self.x)
 
+    def both_ways(self) -> Charged:
+        """These, and as many that go back in time from the end to the start: what reversible motion teaches for nothing."""
+        back = Charged(self.target, -self.later, self.q, self.x, -self.v)
+        return Charged(
+            *(np.concatenate([one, other]) for one, other in zip(vars(self).values(), vars(back).values(), strict=True))
+        )
+
 
 class Trajectories:
     """Independent trajectories number first, first + 1, ... of a seed, which move together and never see each other.

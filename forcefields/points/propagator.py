@@ -10,6 +10,7 @@ import numpy as np
 
 from latticemd.errors import InputError
 from latticemd.forcefield import Array
+from latticemd.integrators.integrator import kinetic_energy
 from latticemd.learning.modelfile import read_card
 from latticemd.learning.networks import require_torch
 from latticemd.models.model import Motion
@@ -71,9 +72,11 @@ class PointMotion:
         charges = torch.from_numpy(model.q).to(next(motion.parameters()).dtype)[None]
         with torch.no_grad():
             for r in range(state.replicas):
-                x, v = (torch.from_numpy(values[r : r + 1].copy()) for values in (state.x, state.p / model.inertia()))
+                x, v = (
+                    torch.from_numpy(values[r : r + 1].copy()) for values in (state.x, state.p / model.site_masses())
+                )
                 later, velocity = motion(x, v, charges)
-                state.x[r], state.p[r] = later[0].numpy(), model.inertia() * velocity[0].numpy()
+                state.x[r], state.p[r] = later[0].numpy(), model.site_masses() * velocity[0].numpy()
         state.step += 1
 
     def isolated(self, dt: float) -> PointMotion | None:
@@ -82,8 +85,7 @@ class PointMotion:
 
     def kinetic_energy(self, state: State, system: System) -> Array:
         """sum p^2/2m, (R,) [energy]."""
-        energy: Array = 0.5 * np.sum(state.p**2, axis=(1, 2)) / system.model_at(state.step).inertia()
-        return energy
+        return kinetic_energy(state.p, system.model_at(state.step))
 
     def conserved_energy(self, state: State, system: System) -> Array:
         """Energy of the force field + kinetic energy, (R,) [energy]: as constant as the network is right."""

@@ -11,7 +11,7 @@ from forcefields.points.graph import SOFT, layers
 class SecondOrder(nn.Module):
     """Steps of position Verlet, x half, v, x half, with the same small network for the acceleration in each of them.
 
-    a_i = sum_j [pull(s_ij) x_ij + drag(s_ij) v_ij],    s_ij = (|x_ij|, |v_ij|^2, x_ij . v_ij, q_i q_j, ...)
+    a_i = sum_j [pull(s_ij) x_ij + drag(s_ij) v_ij],    s_ij = (|x_ij|, |v_ij|, x_ij . v_ij, q_i q_j)
 
     x_ij and v_ij change sign with the order of a pair and s_ij does not, so action is reaction and the centre moves straight
     on. Rotations, reflections, shifts, permutations and velocity boosts are exact. That motion is of second order and between
@@ -26,7 +26,7 @@ class SecondOrder(nn.Module):
     def __init__(self, hidden: int = 48, steps: int = 12, horizon: float = 1.0) -> None:
         super().__init__()
         self.steps, self.horizon = steps, horizon
-        self.pair = layers([7, hidden, hidden, 2])
+        self.pair = layers([8, hidden, hidden, 2])
         with torch.no_grad():
             self.pair[-1].weight.mul_(0.01)  # type: ignore[operator]  # begins near straight motion, which does not run away
 
@@ -53,23 +53,11 @@ class SecondOrder(nn.Module):
         return missed, gained
 
     def _force(self, away: Tensor, passing: Tensor, charges: Tensor) -> Tensor:
-        """On the first of each pair (B, P, 3). All that the network sees is bounded, or steps could run away."""
+        """On the first of each pair (B, P, 3). What the network sees grows slowly, or steps could run away."""
         r = torch.linalg.vector_norm(away, dim=-1, keepdim=True)
         close = 1.0 / (SOFT + r)
         speed = torch.linalg.vector_norm(passing, dim=-1, keepdim=True)
-        approach = (away * passing).sum(dim=-1, keepdim=True) * close / (1.0 + speed)
-        pull, drag = self.pair(
-            torch.cat(
-                [
-                    close,
-                    charges,
-                    charges * close,
-                    SOFT * charges * close**2,
-                    speed / (1.0 + speed),
-                    approach,
-                    approach * close,
-                ],
-                dim=-1,
-            )
-        ).split(1, dim=-1)
+        approach = (away * passing).sum(dim=-1, keepdim=True) * close * torch.log1p(speed) / (1e-6 + speed)
+        seen = [torch.log1p(r), close, charges, charges * close, charges * close**2, torch.log1p(speed), approach]
+        pull, drag = self.pair(torch.cat([*seen, approach * close], dim=-1)).split(1, dim=-1)
         return pull * close * away + drag * passing

@@ -78,26 +78,28 @@ def train_dynamics(
     for epoch in range(plan.epochs):
         predictor.train()
         order = torch.from_numpy(np.random.default_rng([plan.seed, epoch]).permutation(len(train)))
-        total = 0.0
+        losses = []
         for chosen in order.split(plan.batch):
             for group in optimiser.param_groups:
                 group["lr"] = plan.rate * _share(step, plan, steps_per_epoch)
             loss = _loss(predictor, *(values[chosen] for values in inputs))
             optimiser.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(predictor.parameters(), plan.clip)
-            optimiser.step()
+            norm = nn.utils.clip_grad_norm_(predictor.parameters(), plan.clip)
             step += 1
+            if not torch.isfinite(norm):  # learned motion has run away: nothing is to be learned from that batch
+                continue
+            optimiser.step()
             _follow(average, predictor, min(plan.keep, step / (10 + step)))
-            total += float(loss.detach()) * len(chosen)
-        if not math.isfinite(total):
-            raise Diverged(f"the loss is {total} in epoch {epoch}; use a smaller learning rate than {plan.rate:g}")
+            losses.append(float(loss.detach()))
+        if not losses:
+            raise Diverged(f"no gradient of epoch {epoch} is finite; use a smaller learning rate than {plan.rate:g}")
         if (epoch + 1) % plan.look == 0 or epoch + 1 == plan.epochs:
             error = mean_error(average, validation)
             if error < best:
                 best, kept, best_epoch = error, copy.deepcopy(average.state_dict()), epoch + 1
             if watch:
-                watch(epoch + 1, total / len(train), error)
+                watch(epoch + 1, float(np.mean(losses)), error)
     predictor.load_state_dict(kept)
     return Outcome(mean_error(predictor, train), best, best_epoch, time.perf_counter() - began)
 

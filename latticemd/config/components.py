@@ -215,12 +215,14 @@ def _annotated(hint: Any, about: Parameter) -> Any:
         annotated: Any = Annotated[float | RampBlock, Rampable(about.dimension, about.bounds)]
     elif float in kinds:
         annotated = Annotated[float, Real(about.dimension, about.bounds)]
-    elif get_origin(kinds[0]) is Literal:
+    elif get_origin(kinds[0]) is Literal and len(kinds) == 1:
         annotated = Annotated[str, Choice(*get_args(kinds[0]))]
     elif kinds[0] in rules and len(kinds) == 1:
         annotated = Annotated[kinds[0], rules[kinds[0]]]
     else:
-        annotated = Annotated[functools.reduce(operator.or_, kinds), Field(strict=False), Expect(about.doc)]
+        # Lists are tuples here; a union as a whole has no strictness that could be turned off.
+        loose = [Annotated[kind, Field(strict=False)] if get_origin(kind) is tuple else kind for kind in kinds]
+        annotated = Annotated[functools.reduce(operator.or_, loose), Expect(about.doc)]
     return annotated | None if union and type(None) in get_args(hint) else annotated
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from latticemd.backends import kernels_for
-from latticemd.integrators.integrator import Array, Integrator
+from latticemd.integrators.integrator import Array, Integrator, kinetic_energy
 from latticemd.integrators.splitting import Splitting
 from latticemd.parameters import parameter
 from latticemd.rng import Stream
@@ -40,8 +40,7 @@ class Rescaling(Splitting):
         return Splitting(word=self.word, dt=dt)
 
     def _rescale(self, state: State, system: System, step: int, half: int) -> None:
-        kernels = kernels_for(state.p)
-        kinetic = kernels.kinetic_energy(state.p, 1.0 / system.model_at(step).inertia(), system.share)
+        kinetic = kinetic_energy(state.p, system.model_at(step), system.share)
         degrees = system.share.whole.sites * system.model.components
         factor = self._factor(state, kinetic, degrees, self.temperature(step), step, half)
         state.p *= factor[:, None, None]

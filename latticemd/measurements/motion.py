@@ -118,10 +118,10 @@ def step_symmetry_error(make: Callable[[State], Simulation], state: State) -> tu
 def step_against_forces(step: Simulation, reference: Simulation, steps: int) -> tuple[float, float]:
     """The rms error of one step where `reference` takes `steps` from the same state, and that of straight motion [length]."""
     before = step.state.copy()
-    inertia = step.system.model.inertia()
+    masses = step.system.model.site_masses()
     step.run(before.step + 1)
     reference.run(before.step + steps)
-    straight = before.x + step.integrator.dt * before.p / inertia
+    straight = before.x + step.integrator.dt * before.p / masses
     return tuple(float(_root_mean_square(x - reference.state.x)) for x in (step.state.x, straight))  # type: ignore[return-value]
 
 

@@ -127,6 +127,10 @@ class Model(ABC):
         """Mass of a classical variable [mass]; 1 unless the model says otherwise."""
         return 1.0
 
+    def site_masses(self) -> float | Array:
+        """`inertia`, or in a model without springs the mass of each site, (N, 1), whose smallest is `inertia` [mass]."""
+        return self.inertia()
+
     def harmonic_stiffness(self) -> float:
         """k of the part k x^2/2 of V that is diagonal in sites, the one a rotation (letter R) integrates exactly."""
         return float(self.springs().diagonal().min())
