@@ -108,7 +108,6 @@ def _pictures(seen: Frames, chosen: list[int], title: str) -> Iterator[Image]:
 
 def _pictures_of_particles(seen: Frames, chosen: list[int], title: str) -> Iterator[Image]:
     """One picture for each frame, with the paths of the last TAIL of them behind the particles."""
-    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image as Images
 
