@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latticemd.backends import kernels_for
+from latticemd.backends.place import WHOLE, Place
 from latticemd.errors import InputError
 from latticemd.models.model import Model, Motion
-from latticemd.parallel.share import Share
 from latticemd.ramps import Ramp
 from latticemd.state import State
 from latticemd.system import System
@@ -87,10 +87,10 @@ class Integrator(ABC):
         return state.potential + self.kinetic_energy(state, system) - state.thermostat["heat"]
 
 
-def kinetic_energy(p: Array, model: Model, share: Share) -> Array:
-    """sum_i p_i^2/2m_i of the momenta (R, N, D) of all ranks, (R,) [energy]."""
+def kinetic_energy(p: Array, model: Model, place: Place = WHOLE) -> Array:
+    """sum_i p_i^2/2m_i of momenta (R, N, D) of a part of the lattice, over the whole, (R,) [energy]."""
     root = mass_root(model)
-    energy: Array = kernels_for(p).kinetic_energy(p if root is None else p / root, 1.0 / model.inertia(), share)
+    energy: Array = kernels_for(p).kinetic_energy(p if root is None else p / root, 1.0 / model.inertia(), place)
     return energy
 
 
