@@ -76,6 +76,18 @@ def test_force_fields_and_calculators_give_the_answer_of_the_module(tmp_path, na
             atoms.get_potential_energy()
 
 
+def test_charges_and_masses_that_are_listed_are_those_of_the_network_too(tmp_path):
+    path = saved(tmp_path / "model.safetensors", "egnn", **SMALL)  # of five particles
+    x = cluster().positions[None]
+    answers = []
+    for charges in ("alternating", (1, -1, 1, -1, 1, -1), (1, 1, 1, 1, 1, 1)):
+        model = Particles(Points([6]), charges=charges, masses=(1, 2, 3, 4, 5, 6))
+        system, state = System(model, PointNetwork(str(path))), State.at_rest(x)
+        system.update_forces(state, 0)
+        answers.append(state.f)
+    assert answers[0].tobytes() == answers[1].tobytes() != answers[2].tobytes()
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "graph"])
 @pytest.mark.parametrize(("precision", "limit"), [("float32", 1e-5), ("float64", 1e-11)])
 def test_turned_atoms_feel_turned_forces(tmp_path, name, precision, limit):

@@ -11,8 +11,8 @@ import numpy as np
 
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
-from latticemd.learning.modelfile import Card, load_network, require_kind, warnings_outside
-from latticemd.learning.networks import Bound, require_torch
+from latticemd.learning.modelfile import Card, load_network, require_kind
+from latticemd.learning.networks import require_torch
 from latticemd.learning.records import model_of
 from latticemd.models.model import Model
 from latticemd.models.particles import Particles
@@ -41,7 +41,7 @@ class PointNetwork:
 
     def capabilities(self, model: Model, replicas: int) -> Capabilities:
         """The whole force of particles; deterministic on one machine and number of threads."""
-        module = self._bound().module
+        module = self._module()
         conservative = bool(getattr(module, "conservative", False))
         return Capabilities(
             conservative=conservative,
@@ -56,17 +56,18 @@ class PointNetwork:
 
     def prepare(self, model: Model, replicas: int) -> None:
         """Read the file. Raises InputError where it is for no particles."""
-        bound, card = self._bound(), self._card()
-        require_kind(card, model, Path(self.model))
-        for sentence in warnings_outside(card, model):
-            log.warning("%s: %s", Path(self.model).name, sentence)
-        bound.to(model)
+        require_kind(self._card(), model, Path(self.model))
+        assert isinstance(model, Particles), "require_kind has compared it with particles"
+        known, used = self._module().model.q, model.q
+        if used.max() > known.max() or used.min() < known.min():
+            log.warning("%s: charges are %g to %g, and the network was trained on %g to %g", Path(self.model).name,
+                        used.min(), used.max(), known.min(), known.max())  # fmt: skip
 
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Forces of all replicas at x (R, N, 3), one after the other: a replica has the same bytes in any batch."""
         import torch
 
-        module: Any = self._bound().to(model)
+        module: Any = self._module().of(model)
         out.energy[...] = np.nan
         for r in range(len(x)):
             positions = torch.from_numpy(np.ascontiguousarray(x[r : r + 1]))
@@ -87,12 +88,12 @@ class PointNetwork:
         self._prepared.clear()
 
     def _card(self) -> Card:
-        self._bound()
+        self._module()
         card: Card = self._prepared["card"]
         return card
 
-    def _bound(self) -> Bound:
-        if "bound" not in self._prepared:
+    def _module(self) -> Any:
+        if "module" not in self._prepared:
             require_torch()
             card, module = load_network(Path(self.model), self.precision)
             model = model_of(card.model)
@@ -101,6 +102,5 @@ class PointNetwork:
                 raise InputError(f"{self.model}: holds a network {name} of lattices; use forcefield: {{name: {name}}}")
             module.requires_grad_(False)
             self._prepared["card"] = card
-            self._prepared["bound"] = Bound(card.network["name"], card.network["parameters"], model, module)
-        bound: Bound = self._prepared["bound"]
-        return bound
+            self._prepared["module"] = module
+        return self._prepared["module"]

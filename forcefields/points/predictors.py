@@ -58,10 +58,14 @@ class OnParticles(nn.Module):
 
     def on(self, lattice: Lattice) -> OnParticles:
         """The same weights for another number of particles."""
+        return self.of(dataclasses.replace(self.model, lattice=lattice))
+
+    def of(self, model: Particles) -> OnParticles:
+        """The same weights for other particles, of any number and with any charges."""
         other = copy.copy(self)
         other._buffers = dict(self._buffers)
-        other.model = dataclasses.replace(self.model, lattice=lattice)
-        other._buffers["charges"] = torch.from_numpy(other.model.q).to(self.scale)
+        other.model = model
+        other._buffers["charges"] = torch.from_numpy(model.q).to(self.scale)
         return other
 
 
