@@ -39,24 +39,29 @@ def run(
         float | None, typer.Option(metavar="SECONDS", min=0.0, help="Stop in time, write a checkpoint, exit with 75.")
     ] = None,
 ) -> None:
-    """Run a simulation and draw its figures."""
+    """Run a simulation and draw its figures; `mpirun -n K latticemd run` shares the work among K ranks."""
     from rich.console import Console
 
+    from latticemd.parallel.launch import together
     from latticemd.runner import output_directory, plain_logging
     from latticemd.runner import run as run_in_directory
     from latticemd.terminal import print_summary
 
-    run_input = _load(input_file, settings, output, resuming=resume)
-    plain_logging()
-    console = Console(stderr=True)
-    summary = run_in_directory(
-        run_input,
-        resume=resume,
-        overwrite=overwrite,
-        walltime=walltime,
-        console=console if console.is_terminal else None,
-    )
-    print_summary(summary, output_directory(run_input))
+    with together() as world:
+        run_input = _load(input_file, settings, output, resuming=resume)
+        if world.rank == 0:
+            plain_logging()
+        console = Console(stderr=True)
+        summary = run_in_directory(
+            run_input,
+            resume=resume,
+            overwrite=overwrite,
+            walltime=walltime,
+            console=console if console.is_terminal and world.rank == 0 else None,
+            world=world,
+        )
+        if world.rank == 0:
+            print_summary(summary, output_directory(run_input))
 
 
 @app.command()
@@ -79,11 +84,11 @@ def resume(
 @app.command()
 def validate(input_file: Input, settings: Settings = None) -> None:
     """Check an input and print it with all defaults filled in; nothing is run or written."""
-    from latticemd.build import build_integrator, build_model
+    from latticemd.build import build_model, build_propagator
 
     run_input = _load(input_file, settings, None)
     build_model(run_input)
-    build_integrator(run_input)
+    build_propagator(run_input)
     typer.echo(run_input.to_yaml(), nl=False)
 
 
@@ -229,14 +234,38 @@ def info(
     energy_tolerance: Annotated[
         float, typer.Option(metavar="SHARE", help="Energy error per degree of freedom, as a share of kT.")
     ] = 0.01,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the suggestion as JSON.")] = False,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="INPUT", help="Predict memory, messages and time per step of this input on --ranks ranks."
+        ),
+    ] = None,
+    ranks: Annotated[int, typer.Option(metavar="K", min=1, help="Number of ranks of a plan.")] = 1,
+    latency: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.0, help="Latency of a message between ranks, for a plan.")
+    ] = 2e-6,
+    bandwidth: Annotated[
+        float, typer.Option(metavar="BYTES", min=1.0, help="Bytes per second between ranks, for a plan.")
+    ] = 1e10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the suggestion or plan as JSON.")] = False,
 ) -> None:
-    """Show versions, processors and plug-ins; or, for an input, which time step suits it."""
-    from latticemd.terminal import print_advice, print_installation, print_json
+    """Show versions, processors and plug-ins; or, for an input, which time step suits it, or what it costs on many ranks."""
+    from latticemd.terminal import print_advice, print_forecast, print_installation, print_json
 
+    if plan is not None:
+        from latticemd.parallel.forecast import Network, forecast
+
+        found = forecast(_load(plan, settings, None), ranks, Network(latency, bandwidth))
+        if as_json:
+            print_json(found)
+        else:
+            print_forecast(found)
+        return
     if suggest_dt is None:
         if settings or as_json:
-            raise InputError("--set and --json need an input to be about: latticemd info --suggest-dt INPUT")
+            raise InputError(
+                "--set and --json need an input to be about: latticemd info --suggest-dt INPUT, or --plan INPUT"
+            )
         print_installation()
         return
     from latticemd.timestep import suggest_dt as advice_for

@@ -32,7 +32,9 @@ class Capabilities:
     and moments; None when it depends on all sites. `bytes_needed`: working memory for this model and R replicas.
     `interactions`: whether it treats the interaction of models whose electrons repel each other. `electrons`: whether it solves
     for electrons; if not, it has the whole force of a model without any. `uncertainty`: whether it tells how far its force may be
-    wrong at each site. `single`: whether it computes in single precision, whose rounding is that of its symmetries.
+    wrong at each site. `single`: whether it computes in single precision, whose rounding is that of its symmetries. `rim`: layers
+    of cells that a block of the lattice needs around it if all that concerns the whole is asked of `Lattice.total` and
+    `Lattice.highest`; `halo` unless given.
     """
 
     conservative: bool
@@ -45,6 +47,7 @@ class Capabilities:
     electrons: bool = True
     uncertainty: bool = False
     single: bool = False
+    rim: int | None = None
 
 
 @dataclass

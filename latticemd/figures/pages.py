@@ -31,6 +31,7 @@ def draw_run(directory: Path, look: Look = LIGHT) -> list[Path]:
     ======================  ==========================================================================================
     order_parameter.png     the order field at up to six times; of a lattice with one direction, over all of the time
     time_series.png         energies, temperature, wall fraction and order against time
+    particles.png           instead of it, of particles: where they are at up to six times, and their paths
     structure_factor.png    S(q) of the order field: at the first and last frame (square lattice), and ring averages over time
     summary.png, .pdf       all of it on one page
     ======================  ==========================================================================================
@@ -43,6 +44,8 @@ def draw_run(directory: Path, look: Look = LIGHT) -> list[Path]:
     figures: dict[tuple[str, ...], Callable[[Run], Figure]] = {}
     if run.series:
         figures["time_series.png",] = _series_figure
+    if run.cloud is not None:
+        figures["particles.png",] = _particles_figure
     if len(run.fields):
         figures["order_parameter.png",] = _order_figure
         if panels.has_rings(run.lattice):
@@ -75,6 +78,21 @@ def _order_figure(run: Run) -> Figure:
     block = _Block.of(run, 1.5, 9.5, 6.5)
     made = page(run.title, run.parameters, max(block.width, 6.0), block.height + 0.7)
     _draw_order_in_space(run, made, block)
+    return made
+
+
+def _particles_figure(run: Run) -> Figure:
+    """Up to six times; behind particles are their paths since the time before."""
+    cloud = run.cloud
+    assert cloud is not None, "of a run of particles"
+    frames = np.unique(np.linspace(0, len(run.time) - 1, MAPS).round().astype(int)).tolist()
+    columns = columns_for(len(frames), 1.0, 1.5)
+    rows = len(frames) // columns
+    made = page(run.title, run.parameters, 3.4 * columns + 0.3, 3.7 * rows + 0.7)
+    axes = made.subplots(rows, columns, squeeze=False).ravel()
+    for axis, since, frame in zip(axes, [0, *frames], frames, strict=False):
+        cloud.draw(axis, frame, since)
+        axis.set_title(time_label(run.time[frame]))
     return made
 
 

@@ -40,21 +40,22 @@ class TrajectoryReporter:
 
     def report(self, frame: Frame) -> None:
         """Append one row per field and replica."""
-        state = frame.state
-        shown = frame.model.displaced(state.x).astype(np.float32)
+        state, share = frame.state, frame.share
         values = {"displacement": state.x, "momentum": state.p, "force": frame.force, "density": frame.density}
         if "uncertainty" in self.fields:
             values["uncertainty"] = frame.uncertainty
-        for r in range(state.replicas):
-            group = group_name(self.first_replica + r, state.replicas)
-            self.writer.append(f"{group}/position", frame.step, frame.time, shown[r], "Angstrom", "ps")
-            for field in self.fields:
-                if field == "density" and not frame.model.electronic:
-                    continue
-                element, unit = FIELDS[field]
-                if frame.model.motion is not Motion.DISPLACEMENT:
-                    unit = PURE_NUMBERS.get(field, unit)
-                self.writer.append(f"{group}/{element}", frame.step, frame.time, values[field][r], unit)
+        shown = {"position": (frame.displaced.astype(np.float32), "Angstrom", "ps")}
+        for field in self.fields:
+            if field == "density" and not frame.model.electronic:
+                continue
+            element, unit = FIELDS[field]
+            if frame.model.motion is not Motion.DISPLACEMENT:
+                unit = PURE_NUMBERS.get(field, unit)
+            shown[element] = values[field], unit, "time"
+        for element, (value, unit, time_unit) in shown.items():
+            for replica, row in share.streams(value):
+                group = group_name(self.first_replica + replica, share.partition.replicas)
+                self.writer.append(f"{group}/{element}", frame.step, frame.time, row, unit, time_unit)
 
 
 def group_name(replica: int, replicas: int) -> str:
