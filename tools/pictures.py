@@ -17,7 +17,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 WIDEST = 2000  # pixels
-LARGE = "latticemd run inputs/holstein_large.yaml --overwrite --output runs/large_{0} --set initial.seed={0} --set dynamics.seed={0}"
+LARGE = "latticemd run inputs/holstein_large.yaml --overwrite -o runs/large_{0} --set initial.seed={0} --set dynamics.seed={0}"
 
 
 @dataclass(frozen=True)
