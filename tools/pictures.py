@@ -41,6 +41,13 @@ PICTURES = {
     ),
     "integrator_orders.png": Picture(("python tools/integrator_orders.py --figure docs/integrator_orders.png",)),
     "lattices.png": Picture(("python tools/lattice_figure.py",)),
+    "networks_demo.png": Picture(
+        (
+            "latticemd label inputs/training/demo_label.yaml --set 'label.vary={seed: [101]}' --set label.output=data/demo_held.h5",
+            "python tools/reproduce/networks.py data/demo_held.h5 --against cavity,window,poles --figure docs/networks_demo.png "
+            "--network forcefields/networks/trained/holstein_demo.safetensors",
+        )
+    ),
     "networks_hubbard.png": Picture(
         (
             "latticemd label inputs/training/hubbard_label.yaml --set 'label.vary={seed: [101]}' --set label.output=data/held.h5",

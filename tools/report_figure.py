@@ -19,7 +19,7 @@ from latticemd.runner import run
 
 ROOT = Path(__file__).parent.parent
 FIGURE = ROOT / "docs" / "report_dark.png"
-WIDTH, HEIGHT = 1280, 1180
+WIDTH, HEIGHT = 1280, 1640
 COUPLINGS = {"strong": 1.5, "weak": 0.9}
 
 
