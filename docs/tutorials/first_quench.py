@@ -14,8 +14,8 @@ from latticemd.figures.reading import read_run
 from latticemd.report import write_report
 from latticemd.runner import run
 
-# An input is a text. This one takes patches of radius 2 around each site for the electrons, which is fast and, at this coupling,
-# accurate to a few per cent at first and to one in ten thousand once domains have formed.
+# An input is a text. This one takes patches of radius 2 around each site for the electrons, which is fast; how accurate it is
+# on such states is measured in [choosing a force field](choosing_a_force_field.py).
 
 Path("quench.yaml").write_text("""
 lattice:    {type: square, shape: [96, 96]}
