@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from latticemd.backends import on_device, to_device
 from latticemd.errors import InputError
 from latticemd.models.model import Model
 
@@ -32,7 +33,8 @@ class Capabilities:
     and moments; None when it depends on all sites. `bytes_needed`: working memory for this model and R replicas.
     `interactions`: whether it treats the interaction of models whose electrons repel each other. `electrons`: whether it solves
     for electrons; if not, it has the whole force of a model without any. `uncertainty`: whether it tells how far its force may be
-    wrong at each site. `single`: whether it computes in single precision, whose rounding is that of its symmetries.
+    wrong at each site. `single`: whether it computes in single precision, whose rounding is that of its symmetries. `cuda`: whether
+    it serves this model on a GPU too, where positions are arrays of the device and so are its answers.
     """
 
     conservative: bool
@@ -45,6 +47,7 @@ class Capabilities:
     electrons: bool = True
     uncertainty: bool = False
     single: bool = False
+    cuda: bool = False
 
 
 @dataclass
@@ -80,6 +83,13 @@ class Electrons:
             np.full((replicas, sites), np.nan),
             np.full(replicas, np.nan),
         )
+
+    def beside(self, x: Array) -> Electrons:
+        """These buffers if they are where x (R, N, D) lives, else new ones on the GPU, in the precision of x."""
+        if on_device(self.force) == on_device(x):
+            return self
+        force, density = (to_device(values, x.dtype) for values in (self.force, self.density))
+        return Electrons(force, to_device(self.energy), density, to_device(self.mu))
 
 
 @runtime_checkable

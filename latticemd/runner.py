@@ -83,7 +83,7 @@ def run(
         _announce(run_input, system, state, directory)
         progress = load_plugin("reporter", "progress")(run_input.dynamics.steps, console)
         stack.callback(progress.close)
-        checkpoint = _Checkpointer(directory, writer, watch, run_input)
+        checkpoint = _Checkpointer(directory, writer, watch, run_input, system)
         reporters = [*_reporters(run_input, writer, system.model), *([watch] if watch else []), progress, checkpoint]
         interrupted = stack.enter_context(noted_signals())
         # What is not finite ends the run with one message; NumPy would come before it with a dozen warnings.
@@ -146,8 +146,10 @@ class _Checkpointer:
         writer: TrajectoryWriter,
         watch: UncertaintyReporter | None,
         run_input: RunInput,
+        system: System,
     ) -> None:
         self.directory = directory
+        self.system = system
         self.writer = writer
         self.watch = watch
         self.extra = {"input": run_input.to_yaml(), "version": __version__}
@@ -162,6 +164,7 @@ class _Checkpointer:
         """Seal the trajectory, then replace the checkpoint; nothing to do if this step is saved already."""
         if state.step == self.saved_step:
             return
+        self.system.require_bounded(state)
         self.writer.seal()
         if self.watch:
             self.watch.save()

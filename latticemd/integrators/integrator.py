@@ -78,7 +78,7 @@ class Integrator(ABC):
     def kinetic_energy(self, state: State, system: System) -> Array:
         """sum p^2/2m, or zero where no momenta move, (R,) [energy]."""
         if not self.momenta:
-            return np.zeros(state.replicas)
+            return np.zeros_like(state.potential)
         energy: Array = kernels_for(state.p).kinetic_energy(state.p, 1.0 / system.model_at(state.step).inertia())
         return energy
 

@@ -88,6 +88,7 @@ def read_state(path: Path) -> State:
 
 def checkpoint_bytes(state: State, extra: Extra) -> bytes:
     """The file `write_checkpoint` writes. It holds no time of day and no path: the same state gives the same bytes."""
+    state = state.on_host()
     values: dict[str, Any] = {
         "state/step": state.step,
         "state/x": state.x,

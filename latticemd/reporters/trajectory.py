@@ -40,13 +40,13 @@ class TrajectoryReporter:
 
     def report(self, frame: Frame) -> None:
         """Append one row per field and replica."""
-        state = frame.state
-        shown = frame.model.displaced(state.x).astype(np.float32)
-        values = {"displacement": state.x, "momentum": state.p, "force": frame.force, "density": frame.density}
+        replicas = len(frame.x)
+        shown = frame.model.displaced(frame.x).astype(np.float32)
+        values = {"displacement": frame.x, "momentum": frame.p, "force": frame.force, "density": frame.density}
         if "uncertainty" in self.fields:
             values["uncertainty"] = frame.uncertainty
-        for r in range(state.replicas):
-            group = group_name(self.first_replica + r, state.replicas)
+        for r in range(replicas):
+            group = group_name(self.first_replica + r, replicas)
             self.writer.append(f"{group}/position", frame.step, frame.time, shown[r], "Angstrom", "ps")
             for field in self.fields:
                 if field == "density" and not frame.model.electronic:

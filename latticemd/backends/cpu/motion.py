@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from cuda_kernels.letters import DRIFT, KICK, ROTATION
 from latticemd.backends.cpu.compiling import BLOCK, Array, blocks_of, jit, jit_parallel, rows_of, words_of
 from latticemd.backends.cpu.noise import add_block_normals
 from latticemd.backends.cpu.reductions import add_block_sums, block_dot
-from latticemd.backends.specification import DRIFT, KICK, ROTATION
 
 
 def normals(key: int, stream: int, occurrence: int, step: int, first_replica: int, out: Array) -> None:

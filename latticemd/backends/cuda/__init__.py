@@ -1,0 +1,28 @@
+"""The kernels of `latticemd.backends.specification` on a GPU, for arrays that live there.
+
+They agree with the specification to rounding: GPUs contract multiply-adds. The same device gives the same bytes again.
+Nothing crosses the bus but what `to_host` is asked for.
+"""
+
+from __future__ import annotations
+
+from latticemd.backends.cuda.motion import normals, overdamped, split
+from latticemd.backends.cuda.reductions import all_bounded, dot, kinetic_energy, note_unbounded
+from latticemd.backends.cuda.spins import spins_first_half, spins_second_half
+from latticemd.backends.cuda.stencil import neighbour_sum
+from latticemd.backends.cuda.thermostats import nose_hoover, resampling
+
+__all__ = [
+    "all_bounded",
+    "dot",
+    "kinetic_energy",
+    "neighbour_sum",
+    "normals",
+    "nose_hoover",
+    "note_unbounded",
+    "overdamped",
+    "resampling",
+    "spins_first_half",
+    "spins_second_half",
+    "split",
+]
