@@ -19,19 +19,36 @@ Array = Any
 
 @device
 def sum_of_block(value: float, scratch: Array) -> float:
-    """The sum over all threads of a block; all of them must come here. `scratch` (THREADS,) is shared memory."""
-    t = cuda.threadIdx.x
+    """The sum over all threads of a block; all of them must come here. `scratch`, one each, is shared memory."""
+    t, n = cuda.threadIdx.x, cuda.blockDim.x
     scratch[t] = value
     cuda.syncthreads()
-    half = THREADS // 2
-    while half > 0:
-        if t < half:
+    while n > 1:
+        half = (n + 1) // 2
+        if t < n - half:
             scratch[t] += scratch[t + half]
         cuda.syncthreads()
-        half //= 2
+        n = half
     total = scratch[0]
     cuda.syncthreads()  # who comes back must not overwrite what others have yet to read
     return total
+
+
+@device
+def largest_of_block(value: float, scratch: Array) -> float:
+    """The largest value of all threads of a block; see `sum_of_block`."""
+    t, n = cuda.threadIdx.x, cuda.blockDim.x
+    scratch[t] = value
+    cuda.syncthreads()
+    while n > 1:
+        half = (n + 1) // 2
+        if t < n - half:
+            scratch[t] = max(scratch[t], scratch[t + half])
+        cuda.syncthreads()
+        n = half
+    largest = scratch[0]
+    cuda.syncthreads()
+    return largest
 
 
 @device
@@ -53,7 +70,7 @@ def sum_of_row(
     total = 0.0
     if last[0] == 1:
         cuda.threadfence()
-        for b in range(t, blocks, THREADS):
+        for b in range(t, blocks, cuda.blockDim.x):
             total += parts[row, b]
         total = sum_of_block(total, scratch)
         if t == 0:

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from latticemd import __version__, observables
-from latticemd.build import build_integrator, build_state, build_system
+from latticemd.backends import gpu
+from latticemd.build import build_integrator, build_state, build_system, placed
 from latticemd.config import RunInput
 from latticemd.config.blocks import StructureFactor
 from latticemd.config.writing import flat
@@ -70,6 +71,7 @@ def run(
     with directory, ExitStack() as stack:
         stack.enter_context(log_file(directory.log))
         state = _resumed_state(run_input, directory) if resume else build_state(run_input, system.model)
+        state = placed(run_input, state)
         if state.step >= run_input.dynamics.steps and directory.summary.exists():
             log.info("%s is finished: %d of %d steps", directory.path, state.step, run_input.dynamics.steps)
             return dict(json.loads(directory.summary.read_text()))
@@ -249,7 +251,7 @@ def _resumed_state(run_input: RunInput, directory: RunDirectory) -> State:
 
 
 def _header(run_input: RunInput, system: System) -> TrajectoryHeader:
-    about = {"input": run_input.to_yaml(), "precision": "float64", "backend": run_input.backend}
+    about = {"input": run_input.to_yaml(), "precision": run_input.precision, "backend": run_input.backend}
     return header_of(system.model, run_input.model.name, run_input.replicas.count, about)
 
 
@@ -272,6 +274,9 @@ def _summary(run_input: RunInput, simulation: Simulation, ended: str, wall_secon
         "energy": plain(frame.free_energy + frame.kinetic_energy),
         "free_energy": plain(frame.free_energy),
         **{name: plain(value) for name, value in _order(frame).items()},
+        "backend": run_input.backend,
+        "precision": run_input.precision,
+        "device": gpu.description() if run_input.backend == "cuda" else "cpu",
         "version": __version__,
         "machine": platform.machine(),
         "python": platform.python_version(),
@@ -300,6 +305,8 @@ def _announce(run_input: RunInput, system: System, state: State, directory: RunD
     log.info("model %s, %s; force field %s; integrator %s, dt %g, steps %d", run_input.model.name,
              electrons, run_input.forcefield.name, run_input.dynamics.integrator,
              run_input.dynamics.dt, run_input.dynamics.steps)  # fmt: skip
+    if run_input.backend == "cuda":
+        log.info("on a GPU (%s), precision %s", gpu.description(), run_input.precision)
     if model.smallest_stiffness() < 0.0:
         log.warning("the springs do not confine the lattice: their lowest stiffness is %.3g, so displacements may grow without "
                     "bound; raise the stiffness or lower the coupling of neighbours", model.smallest_stiffness())  # fmt: skip

@@ -143,6 +143,11 @@ class Model(ABC):
         """The allowed configuration that a start x (R, N, D) stands for: unit vectors for spins, 0 and 1 for occupations."""
         return x
 
+    @property
+    def portable(self) -> bool:
+        """Whether all functions of x compute where x lives, on a GPU too, without anything from the host."""
+        return False
+
     # order and symmetry
 
     @abstractmethod
