@@ -139,7 +139,7 @@ def patches(radius: int, sweeps: int, precision: Any, steps: tuple[tuple[int, in
         reach = largest[r] + 4.0 * abs(hopping)
         step = 0
         if reach > temperature:
-            step = int(math.ceil(math.log(reach / temperature) / _STEP - _SLACK))
+            step = math.ceil(math.log(reach / temperature) / _STEP - _SLACK)
         known = step < counts.size
         h = number(hopping)
         scale = number(1.0 / (hopping * hopping)) if hopping * hopping > 1e-30 else number(0.0)

@@ -22,16 +22,16 @@ def simulated() -> bool:
 
 def require_gpu() -> None:
     """Raise InputError, in one sentence, for the first thing that is missing: the driver, a package, a card."""
-    missing = _missing()
-    if missing:
-        raise InputError(f"backend: cuda needs {missing}, {_OTHERWISE}")
+    what = missing()
+    if what:
+        raise InputError(f"backend: cuda needs {what}, {_OTHERWISE}")
 
 
 def description() -> str:
     """The name of the card, or what is missing."""
-    missing = _missing()
-    if missing:
-        return f"none: needs {missing}"
+    what = missing()
+    if what:
+        return f"none: needs {what}"
     if simulated():
         return "simulated"
     import cupy
@@ -50,7 +50,8 @@ def require_gpu_memory(needed: float, purpose: str) -> None:
         )
 
 
-def _missing() -> str | None:
+def missing() -> str | None:
+    """The first thing without which there is no GPU to compute on, in words; None if nothing is missing."""
     if simulated():
         return None
     try:

@@ -1,7 +1,8 @@
-"""Every kernel for GPUs in numba's simulator: run by tests/test_cuda.py in a process of its own.
+"""Everything that computes on a GPU, against the specification and the CPU: run by test_cuda.py in numba's simulator, and by
+test_gpu.py on a card.
 
-The simulator must be chosen before numba is imported. It runs shared memory, atomics and barriers and catches what is out of
-bounds; it has neither warps nor races.
+Each is a process of its own, since the simulator must be chosen before numba is imported. It runs shared memory, atomics and
+barriers and catches what is out of bounds; it has neither warps nor races.
 """
 
 from __future__ import annotations
@@ -11,13 +12,28 @@ import sys
 import numpy as np
 import pytest
 
+from cuda_kernels import window as window_kernels
 from cuda_kernels.letters import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION
+from cuda_kernels.window import windows
+from forcefields.cavity import Cavity
+from forcefields.ed import ExactDiagonalisation
+from forcefields.hopping import Graph
+from forcefields.kpm import KernelPolynomial
+from forcefields.kpm.chebyshev import fermi_series
+from forcefields.kpm.colouring import graph_colours, square_colours
+from forcefields.kpm.device import OnDevice as KpmOnDevice
+from forcefields.kpm.probing import Coloured, OnGraph
+from forcefields.poles import PoleExpansion
+from forcefields.window import Window
+from forcefields.window.expansion import expansion
+from forcefields.window.square import OnSquare as WindowOnSquare
 from latticemd import Holstein, Lattice, Ramp, Simulation, State, System
 from latticemd.backends import cuda, kernels_for, on_device, on_host, specification, to_device
-from latticemd.backends.cuda.arrays import traffic
+from latticemd.backends.cuda.arrays import launch, parts, traffic
 from latticemd.errors import Diverged
 from latticemd.forcefield import Capabilities
 from latticemd.integrators import load_integrator
+from latticemd.models.hamiltonian import Hamiltonian
 from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
 
 # The simulator's threads wait for each other at barriers while its main thread looks on; it must let go soon.
@@ -201,3 +217,106 @@ def test_what_leaves_the_finite_numbers_is_seen_when_somebody_looks():
     simulation.run(40)
     with pytest.raises(Diverged, match=r"by step 40: position .*replica 0, site 0"):
         _ = simulation.frame().force
+
+
+SQUARE = Holstein(Lattice("square", (6, 7)), electronic_temperature=0.5, mu=0.1)
+
+
+def forces_on_both(forcefield, model=SQUARE, replicas=2, width=0.7):
+    """The electrons of the CPU and those of the device at the same positions, and crossings of a second evaluation."""
+    x = width * np.random.default_rng(3).normal(size=(replicas, model.lattice.sites, 1))
+    assert forcefield.capabilities(model, replicas).cuda
+    found = []
+    for put in (np.copy, to_device):
+        state = State.at_rest(x)
+        state = state.on_device() if put is to_device else state
+        system = System(model, forcefield, replicas)
+        system.update_forces(state, 0)
+        before = traffic.crossings
+        system.update_forces(state, 0)
+        crossed = traffic.crossings - before
+        system.update_potential(state, 0)
+        electrons = system.electrons
+        arrays = state.f, electrons.density, electrons.energy, electrons.mu, state.potential
+        found.append([on_host(one) for one in arrays])
+    return zip(*found, strict=True), crossed
+
+
+@pytest.fixture
+def few_widths(monkeypatch):
+    """Tables for spectra up to some 20 kT only, which is what these tests need."""
+    import forcefields.cavity.device
+    import forcefields.window.device
+
+    monkeypatch.setattr(forcefields.cavity.device, "STEPS", 20)
+    monkeypatch.setattr(forcefields.window.device, "WIDEST", 20.0)
+
+
+@pytest.mark.parametrize(("radius", "precision", "tolerance"), [(1, "float64", 1e-12), (1, "float32", 1e-5)])
+def test_cavity(radius, precision, tolerance, few_widths):
+    pairs, crossed = forces_on_both(Cavity(radius=radius, poles=3, precision=precision))
+    agree(pairs, tolerance)
+    assert crossed == 0
+
+
+def test_cavity_of_radius_two(few_widths):
+    model = Holstein(Lattice("square", (8, 9)), electronic_temperature=0.5, mu=0.1)
+    agree(forces_on_both(Cavity(radius=2, poles=2, sweeps=2), model, 1)[0], 1e-12)
+
+
+@pytest.mark.parametrize(("width", "precision", "tolerance"), [(5, "float64", 1e-12), (5, "float32", 1e-5)])
+def test_window(width, precision, tolerance, few_widths):
+    pairs, crossed = forces_on_both(Window(width=width, tolerance=1e-2, precision=precision), replicas=1)
+    agree(pairs, tolerance)
+    assert crossed == 0
+
+
+def test_a_window_shared_by_several_lanes():
+    """Width 13 is for four or more lanes of a warp; one site stands for all."""
+    lattice = Lattice("square", (14, 15))
+    levels = np.random.default_rng(5).normal(size=(1, lattice.sites))
+    rungs_needed = np.full(levels.shape, 48, dtype=np.int16)  # a = 8, which holds all levels
+    made = {48: expansion(2.0, 8.0, 0.0, 6)}
+    expected, _ = WindowOnSquare(lattice.shape, -1.0, 13, np.float64).solve(levels, rungs_needed, made)
+    density, energy = to_device(np.zeros((1, 2))), to_device(np.zeros(1))
+    series = np.stack([made[48].density, made[48].energy], axis=1)[None]
+    launch(
+        windows(13, np.float64), 1, to_device(levels.reshape(1, *lattice.shape)), 0.0, -1.0,
+        to_device(rungs_needed, np.int32), 48, to_device(np.array([6]), np.int32), to_device(np.array([8.0])),
+        to_device(series), 1, density, energy, *parts(1, 1), threads=window_kernels.THREADS,
+    )  # fmt: skip
+    np.testing.assert_allclose(on_host(density)[0], expected.onsite[0, :2], rtol=1e-13)
+
+
+@pytest.mark.parametrize(("kind", "shape", "colours"), [("square", (4, 6), 4), ("honeycomb", (3, 4), 2)])
+def test_kpm_against_its_specification(kind, shape, colours):
+    model = Holstein(Lattice(kind, shape), electronic_temperature=0.5, mu=0.1)
+    x = np.random.default_rng(0).normal(size=(2, model.lattice.sites, 1))
+    x[1] *= 0.5  # so that replicas have different numbers of moments
+    numbers = square_colours(shape, colours) if kind == "square" else graph_colours(Graph.of_model(model), colours)
+    for precision, tolerance in ((np.float64, 1e-12), (np.float32, 2e-6)):
+        vectors = KpmOnDevice(model.lattice, -1.0, to_device(numbers, np.int32), int(numbers.max()) + 1, precision)
+        levels = to_device(model.onsite(x))
+        bounds = vectors.intervals(levels)
+        series = [one.cut(one.enough(0.1)) for one in (fermi_series(each, 0.1, 0.5) for each in bounds)]
+        seen = OnGraph(Coloured(numbers)).propagate(Hamiltonian.of(model, x), bounds, [one.density for one in series])
+        density = to_device(np.zeros(levels.shape))
+        energy = vectors.solve(levels, bounds, series, density)
+        np.testing.assert_allclose(on_host(density), seen.diagonal, atol=tolerance)
+        expected = [(one.energy * trace).sum() for one, trace in zip(series, seen.traces, strict=True)]
+        np.testing.assert_allclose(on_host(energy), expected, atol=100 * tolerance)
+
+
+def test_kpm_agrees_to_its_tolerance():
+    """The interval on the device is Gershgorin's, a little wider than that of the CPU."""
+    model = Holstein(Lattice("square", (4, 6)), electronic_temperature=2.0)
+    pairs, crossed = forces_on_both(KernelPolynomial(colours=2, tolerance=1e-2), model, 1)
+    agree(pairs, 0.05)
+    assert crossed <= 7  # two numbers to the host; the series and the scales of that interval to the device
+
+
+def test_dense_matrices():
+    pairs, crossed = forces_on_both(ExactDiagonalisation())
+    agree(pairs, 1e-11)
+    assert crossed == 0
+    agree(forces_on_both(PoleExpansion(tolerance=1e-9))[0], 1e-7)
