@@ -121,7 +121,7 @@ class State:
         """
         sha = hashlib.sha256(b"latticemd state 1")
         sha.update(np.array([self.step], dtype="<i8").tobytes())
-        for name, value in (("x", self.x), ("p", self.p)):
+        for name, value in (("x", on_host(self.x)), ("p", on_host(self.p))):
             sha.update(f"{name}{whole_shape(value, share)}".encode())
             for _, one in streams(value, share):
                 for part in parts_of(one):
