@@ -9,7 +9,9 @@ import numpy as np
 from scipy.linalg import lapack
 from scipy.special import expit
 
+from forcefields.hopping import plain_matrix
 from forcefields.memory import require_memory
+from latticemd.backends import on_device
 from latticemd.forcefield import Array, Capabilities, Electrons
 from latticemd.models.hamiltonian import Hamiltonian
 from latticemd.models.model import Model
@@ -45,6 +47,7 @@ class ExactDiagonalisation:
             density=True,
             halo=None,
             bytes_needed=2 * matrices * undistorted.size**2 * undistorted.amplitude.itemsize,
+            cuda=plain_matrix(model),
         )
 
     def prepare(self, model: Model, replicas: int) -> None:
@@ -54,6 +57,11 @@ class ExactDiagonalisation:
 
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Energies, densities and forces of all replicas at x (R, N, D)."""
+        if on_device(x):
+            from forcefields import dense_device
+
+            dense_device.write(model, x, dense_device.by_eigenstates(model, model.onsite(x)), out)
+            return
         hamiltonian, kt = Hamiltonian.of(model, x), model.electronic_temperature
         h = self._matrix(hamiltonian)
         i, j = hamiltonian.i, hamiltonian.j

@@ -253,6 +253,12 @@ def square_hopping(model: Model) -> float | None:
     return lowest if lowest == highest else None
 
 
+def plain_matrix(model: Model) -> bool:
+    """Whether H_el of a model is a real matrix whose diagonal alone follows x, where mu is given."""
+    plain = model.portable and model.filling is None and model.orbitals == 1 and not model.needs_bonds
+    return plain and not np.iscomplexobj(model.hops().amplitude)
+
+
 class OfModel(Generic[T]):
     """The answer to a question about a model, remembered for the model that was asked about last.
 

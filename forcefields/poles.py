@@ -16,10 +16,12 @@ from scipy.special import expit, logit
 from forcefields.dissection import Elimination, dissect
 from forcefields.exchange import exchanged
 from forcefields.fermi import MOST_POLES, SMALLEST_TOLERANCE, FermiPoles, fermi_poles
+from forcefields.hopping import plain_matrix
 from forcefields.lanes import LANE_BYTES
 from forcefields.memory import require_memory
 from forcefields.selected_inversion import Workspace, selected_entries, selected_inverse, work_entries, workspace
 from forcefields.spectrum import spectral_reach
+from latticemd.backends import on_device
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
 from latticemd.models.hamiltonian import Hamiltonian
@@ -84,6 +86,7 @@ class PoleExpansion:
             halo=None,
             bytes_needed=numba.get_num_threads() * numbers * 2 * LANE_BYTES + answers,
             single=self.precision == "mixed",
+            cuda=plain_matrix(model),
         )
 
     def prepare(self, model: Model, replicas: int) -> None:
@@ -104,6 +107,12 @@ class PoleExpansion:
 
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Energies, densities and forces of all replicas at x (R, N, D)."""
+        if on_device(x):
+            from forcefields import dense_device
+
+            found = dense_device.by_poles(model, model.onsite(x), lambda width: self._fit(model, width))
+            dense_device.write(model, x, found, out)
+            return
         hamiltonian = Hamiltonian.of(model, x)
         out.mu[...], answer = self._answer(model, hamiltonian)
         out.energy[...] = answer.energy + model.electron_constant(x)

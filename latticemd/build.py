@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from latticemd.backends import kernels_for
+from latticemd.backends.gpu import require_gpu, require_gpu_memory
 from latticemd.config import RunInput, load_input
 from latticemd.config.components import PropagatorInput
 from latticemd.errors import InputError, OutputError
 from latticemd.forcefield import ForceField
 from latticemd.integrators import Integrator, load_integrator
-from latticemd.models.model import Model
+from latticemd.models.model import Model, Motion
 from latticemd.parallel.choosing import chosen_partition
 from latticemd.parallel.comm import Alone
 from latticemd.parallel.share import Share
@@ -26,6 +27,8 @@ from latticemd.simulation import Simulation, thermal_momenta
 from latticemd.state import Array, State
 from latticemd.system import System
 
+_FIELDS = 10  # of the size of x on a GPU: x, p, f, electronic forces and densities, levels, and what sums are made of
+
 
 def load_simulation(path: str | Path, *settings: str) -> Simulation:
     """The simulation an input file describes, at step 0, in memory only; `settings` change keys: "dynamics.dt=0.05".
@@ -34,7 +37,8 @@ def load_simulation(path: str | Path, *settings: str) -> Simulation:
     """
     run = load_input(Path(path), settings)
     system = build_system(run)
-    return Simulation(system, build_propagator(run), build_state(run, system.model))
+    state = placed(run, build_state(run, system.model))
+    return Simulation(system, build_propagator(run), state)
 
 
 def build_ramp(value: Any) -> Ramp:
@@ -73,10 +77,26 @@ def build_system(run: RunInput, replicas: int | None = None, world: Alone | None
 
     On several ranks of a `world`, a rank's share of them.
     """
+    if run.backend == "cuda":
+        require_gpu()
+        if world is not None and world.size > 1:
+            raise InputError(
+                f"backend: cuda computes on one GPU, and {world.size} ranks were started; use one, or --backend cpu"
+            )
     model, ramps = build_model(run)
     forcefield = build_forcefield(run)
     share = None if world is None or replicas else build_share(run, model, forcefield, world)
-    return System(model, forcefield, replicas or run.replicas.count, ramps, share)
+    system = System(model, forcefield, replicas or run.replicas.count, ramps, share)
+    if run.backend == "cuda":
+        _require_kernels(run, system)
+    return system
+
+
+def placed(run: RunInput, state: State) -> State:
+    """The state where the backend of an input computes, in its precision."""
+    if run.backend != "cuda":
+        return state
+    return state.on_device(np.float32 if run.precision == "fp32" else np.float64)
 
 
 def build_share(run: RunInput, model: Model, forcefield: ForceField, world: Alone) -> Share:
@@ -147,6 +167,24 @@ def build_state(run: RunInput, model: Model, share: Share | None = None) -> Stat
     else:
         state.p[...] = model.site_masses() * initial.velocity * noise
     return state
+
+
+def _require_kernels(run: RunInput, system: System) -> None:
+    """Raise InputError where a step could not stay on the GPU, or does not fit it."""
+    model = system.model
+    if model.motion is Motion.OCCUPATION or not model.portable:
+        raise InputError(
+            f"model {run.model.name} with these parameters does not compute on a GPU: so far those do whose sites are all alike "
+            "and whose lattice is periodic; use --backend cpu"
+        )
+    if not system.capabilities.cuda:
+        raise InputError(
+            f"forcefield {run.forcefield.name} has no kernels for GPUs with this model and these settings (docs/gpu.md says "
+            "which have); use --backend cpu"
+        )
+    numbers = run.replicas.count * model.lattice.sites * model.components
+    needed = _FIELDS * (4 if run.precision == "fp32" else 8) * numbers + system.capabilities.bytes_needed
+    require_gpu_memory(needed, f"a run of {model.lattice.sites} sites and {run.replicas.count} replica(s)")
 
 
 def build_first_replica(run: RunInput, model: Model) -> State:

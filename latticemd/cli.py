@@ -38,6 +38,7 @@ def run(
     walltime: Annotated[
         float | None, typer.Option(metavar="SECONDS", min=0.0, help="Stop in time, write a checkpoint, exit with 75.")
     ] = None,
+    backend: Annotated[str | None, typer.Option(help="cpu or cuda, instead of the key backend.")] = None,
 ) -> None:
     """Run a simulation and draw its figures; `mpirun -n K latticemd run` shares the work among K ranks."""
     from rich.console import Console
@@ -47,6 +48,8 @@ def run(
     from latticemd.runner import run as run_in_directory
     from latticemd.terminal import print_summary
 
+    if backend is not None:
+        settings = [*(settings or []), f"backend={backend}"]
     with together() as world:
         run_input = _load(input_file, settings, output, resuming=resume)
         if world.rank == 0:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from latticemd.backends import on_device
 from latticemd.build import build_propagator
 from latticemd.config import RunInput
 from latticemd.errors import Diverged, OutputError
@@ -59,10 +60,11 @@ def explained(
     write_state(directory.diverged, bad, extra, share)
     integrator = build_propagator(run_input, share)
     lines = [f"diverged {error}", f"the bad state is in {directory.diverged}"]
-    good = _last_good(bad.step, system, integrator, directory, stop)
+    good = _last_good(bad, system, integrator, directory, stop)
     if good is None:
         lines.append("there is no good state to go back to: already the start of this run cannot be evaluated")
         return Diverged("\n".join(lines))
+    good = LastGood(good.state.on_host(), good.note)
     write_state(directory.last_good, good.state, extra, share)
     lines[-1] += (
         f"; the last good one, of step {good.state.step} with |x|max {_largest(good.state.x, share):.3g} and |f|max "
@@ -94,12 +96,13 @@ def replay(bad_step: int, system: System, integrator: Propagator, state: State, 
             if stop():
                 return LastGood(good, f"(the replay towards step {bad_step} was interrupted at step {good.step})")
             integrator.step(state, system)
+            system.require_bounded(state)  # on a GPU, where the run itself looked only now and then
             if state.step == bad_step:
                 # Where forces lag behind the positions, those here may be what a reporter met, or the next step will.
                 _ = simulation.frame().force
             good = state.copy()
     except Diverged as again:
-        if state.step == bad_step:
+        if state.step == bad_step or on_device(state.x):
             return LastGood(good)
         return LastGood(
             good,
@@ -114,7 +117,7 @@ def replay(bad_step: int, system: System, integrator: Propagator, state: State, 
 
 
 def _last_good(
-    bad_step: int,
+    bad: State,
     system: System,
     integrator: Propagator,
     directory: RunDirectory,
@@ -124,8 +127,10 @@ def _last_good(
         return None  # the first checkpoint holds the state a run begins with, so this one never began
     try:
         state, _ = read_checkpoint(directory.checkpoint, system.share)
-        log.info("repeating steps %d to %d to find the last good state", state.step, bad_step)
-        return replay(bad_step, system, integrator, state, stop)
+        log.info("repeating steps %d to %d to find the last good state", state.step, bad.step)
+        if on_device(bad.x):
+            state = state.on_device(bad.x.dtype)
+        return replay(bad.step, system, integrator, state, stop)
     except (Diverged, OutputError) as problem:
         log.warning("the last checkpoint gives no good state: %s", problem)
         return None

@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from latticemd.backends import on_device, to_device
 from latticemd.errors import InputError
 from latticemd.models.model import Model
 
@@ -34,7 +35,8 @@ class Capabilities:
     for electrons; if not, it has the whole force of a model without any. `uncertainty`: whether it tells how far its force may be
     wrong at each site. `single`: whether it computes in single precision, whose rounding is that of its symmetries. `rim`: layers
     of cells that a block of the lattice needs around it if all that concerns the whole is asked of `Lattice.total` and
-    `Lattice.highest`; `halo` unless given.
+    `Lattice.highest`; `halo` unless given. `cuda`: whether it
+    serves this model on a GPU too, where positions are arrays of the device and so are its answers.
     """
 
     conservative: bool
@@ -48,6 +50,7 @@ class Capabilities:
     uncertainty: bool = False
     single: bool = False
     rim: int | None = None
+    cuda: bool = False
 
 
 @dataclass
@@ -83,6 +86,13 @@ class Electrons:
             np.full((replicas, sites), np.nan),
             np.full(replicas, np.nan),
         )
+
+    def beside(self, x: Array) -> Electrons:
+        """These buffers if they are where x (R, N, D) lives, else new ones on the GPU, in the precision of x."""
+        if on_device(self.force) == on_device(x):
+            return self
+        force, density = (to_device(values, x.dtype) for values in (self.force, self.density))
+        return Electrons(force, to_device(self.energy), density, to_device(self.mu))
 
 
 @runtime_checkable

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from latticemd import __version__
-from latticemd.build import build_propagator, build_state, build_system
+from latticemd.backends import gpu
+from latticemd.build import build_propagator, build_state, build_system, placed
 from latticemd.config import RunInput
 from latticemd.config.blocks import StructureFactor
 from latticemd.config.writing import flat
@@ -89,6 +90,7 @@ def run(
         first_enters(world, stack, lambda: directory)
         first_enters(world, stack, lambda: log_file(directory.log))
         state = _resumed_state(run_input, directory, share) if resume else build_state(run_input, system.model, share)
+        state = placed(run_input, state)
         if state.step >= run_input.dynamics.steps and world.told(directory.summary.exists()):
             log.info("%s is finished: %d of %d steps", directory.path, state.step, run_input.dynamics.steps)
             return dict(json.loads(directory.summary.read_text()))
@@ -106,7 +108,7 @@ def run(
         _announce(run_input, system, state, directory)
         progress = load_plugin("reporter", "progress")(run_input.dynamics.steps, console)
         stack.callback(progress.close)
-        checkpoint = _Checkpointer(directory, writer, watch, run_input, share)
+        checkpoint = _Checkpointer(directory, writer, watch, run_input, system)
         reporters = [*_reporters(run_input, writer, system.model), *([watch] if watch else []), progress, checkpoint]
         interrupted = stack.enter_context(noted_signals())
         # What is not finite ends the run with one message; NumPy would come before it with a dozen warnings.
@@ -175,10 +177,10 @@ class _Checkpointer:
         writer: TrajectoryWriter,
         watch: UncertaintyReporter | None,
         run_input: RunInput,
-        share: Share,
+        system: System,
     ) -> None:
-        self.share = share
         self.directory = directory
+        self.system = system
         self.writer = writer
         self.watch = watch
         self.extra = {"input": run_input.to_yaml(), "version": __version__}
@@ -193,10 +195,11 @@ class _Checkpointer:
         """Seal the trajectory, then replace the checkpoint; nothing to do if this step is saved already."""
         if state.step == self.saved_step:
             return
+        self.system.require_bounded(state)
         self.writer.seal()
         if self.watch:
             self.watch.save()
-        write_checkpoint(self.directory.checkpoint, state, self.extra, self.share)
+        write_checkpoint(self.directory.checkpoint, state, self.extra, self.system.share)
         self.saved_step = state.step
 
 
@@ -292,7 +295,7 @@ def _resumed_state(run_input: RunInput, directory: RunDirectory, share: Share) -
 
 
 def _header(run_input: RunInput, system: System) -> TrajectoryHeader:
-    about = {"input": run_input.to_yaml(), "precision": "float64", "backend": run_input.backend}
+    about = {"input": run_input.to_yaml(), "precision": run_input.precision, "backend": run_input.backend}
     return header_of(system.share.of_the_whole(system.model), run_input.model.name, run_input.replicas.count, about)
 
 
@@ -316,6 +319,9 @@ def _summary(run_input: RunInput, simulation: Simulation, ended: str, wall_secon
         "energy": plain(of_all(frame.free_energy + frame.kinetic_energy)),
         "free_energy": plain(of_all(frame.free_energy)),
         **{name: plain(of_all(value)) for name, value in _order(frame).items()},
+        "backend": run_input.backend,
+        "precision": run_input.precision,
+        "device": gpu.description() if run_input.backend == "cuda" else "cpu",
         "version": __version__,
         "machine": platform.machine(),
         "python": platform.python_version(),
@@ -348,6 +354,8 @@ def _announce(run_input: RunInput, system: System, state: State, directory: RunD
     log.info("model %s, %s; force field %s; integrator %s, dt %g, steps %d", run_input.model.name,
              electrons, run_input.forcefield.name, run_input.dynamics.mover,
              run_input.dynamics.dt, run_input.dynamics.steps)  # fmt: skip
+    if run_input.backend == "cuda":
+        log.info("on a GPU (%s), precision %s", gpu.description(), run_input.precision)
     if model.smallest_stiffness() < 0.0:
         log.warning("the springs do not confine the lattice: their lowest stiffness is %.3g, so displacements may grow without "
                     "bound; raise the stiffness or lower the coupling of neighbours", model.smallest_stiffness())  # fmt: skip

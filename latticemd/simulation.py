@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from latticemd.backends import beside, on_host
 from latticemd.errors import InputError
 from latticemd.models.model import Model
 from latticemd.parallel.share import Share
@@ -26,8 +27,8 @@ Array = NDArray[Any]
 class Frame:
     """What can be seen at one step; each quantity is computed when a reporter first asks for it.
 
-    `state.x`, `state.p` and `state.step` may be read directly; forces, density and energies through the properties, which
-    first evaluate them where the integrator's word leaves them behind the positions.
+    `x`, `p`, forces, density and energies are arrays on the host, brought there when they are asked for; forces are first
+    evaluated where the integrator's word leaves them behind the positions. `state` itself may be on a GPU.
     """
 
     def __init__(self, state: State, system: System, integrator: Propagator) -> None:
@@ -47,18 +48,29 @@ class Frame:
         """The system, with electrons and forces that belong to these positions."""
         if not self.integrator.forces_current:
             self._system.update_forces(self.state, self.step)
+        self._system.require_bounded(self.state)
         return self._system
 
-    @property
+    @cached_property
+    def x(self) -> Array:
+        """The classical variable (R, N, D) [length]."""
+        return on_host(self.state.x)
+
+    @cached_property
+    def p(self) -> Array:
+        """Its momentum (R, N, D) [mass length/time]."""
+        return on_host(self.state.p)
+
+    @cached_property
     def force(self) -> Array:
         """Total force (R, N, D) [energy/length]."""
         _ = self.system
-        return self.state.f
+        return on_host(self.state.f)
 
-    @property
+    @cached_property
     def density(self) -> Array:
         """Electrons per site (R, N); NaN where the force field does not know it."""
-        return self.system.density
+        return on_host(self.system.density)
 
     @property
     def uncertainty(self) -> Array:
@@ -91,18 +103,18 @@ class Frame:
     def free_energy(self) -> Array:
         """Omega, or Omega + mu N at fixed filling, (R,) [energy]."""
         self.system.update_potential(self.state, self.step)
-        return self.state.potential.copy()
+        return on_host(self.state.potential).copy()
 
     @cached_property
     def kinetic_energy(self) -> Array:
         """Kinetic energy (R,) [energy]; zero in overdamped motion."""
-        return self.integrator.kinetic_energy(self.state, self._system)
+        return on_host(self.integrator.kinetic_energy(self.state, self._system))
 
     @cached_property
     def conserved_energy(self) -> Array:
         """The integrator's conserved quantity (R,) [energy]."""
         _ = self.free_energy  # brings state.potential up to date
-        return self.integrator.conserved_energy(self.state, self._system)
+        return on_host(self.integrator.conserved_energy(self.state, self._system))
 
     @cached_property
     def order_field(self) -> Array:
@@ -161,7 +173,8 @@ class Simulation:
         self.reporters = list(reporters)
         self._shown = resumed  # whether reporters have seen the present state
         if not state.thermostat:
-            state.thermostat = integrator.thermostat_variables(state.replicas)
+            bath = integrator.thermostat_variables(state.replicas)
+            state.thermostat = {name: beside(value, state.x) for name, value in bath.items()}
         system.update_forces(state, state.step)
 
     def run(self, steps: int, stop: Callable[[], bool] | None = None) -> None:

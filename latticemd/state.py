@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latticemd.backends import on_device, on_host, to_device
 from latticemd.parallel.streamed import collected, parts_of, streams, whole_shape
 
 if TYPE_CHECKING:
@@ -99,6 +100,20 @@ class State:
             self.memory.copy(),
         )
 
+    def on_device(self, precision: Any = np.float64) -> State:
+        """The same state on the GPU, with x, p and f in this precision; sums over replicas stay in double."""
+        bath = {name: to_device(value) for name, value in self.thermostat.items()}
+        x, p, f = (to_device(value, precision) for value in (self.x, self.p, self.f))
+        return State(x, p, f, to_device(self.potential), self.step, bath, self.memory)
+
+    def on_host(self) -> State:
+        """The state itself if it is on the host, else a copy of it there, in double precision."""
+        if not on_device(self.x):
+            return self
+        bath = {name: on_host(value) for name, value in self.thermostat.items()}
+        x, p, f = (on_host(value).astype(np.float64) for value in (self.x, self.p, self.f))
+        return State(x, p, f, on_host(self.potential), self.step, bath, self.memory)
+
     def digest(self, share: Share | None = None) -> str:
         """sha256 over what a later step depends on: step, x, p, thermostat variables, what the force field starts from.
 
@@ -106,7 +121,7 @@ class State:
         """
         sha = hashlib.sha256(b"latticemd state 1")
         sha.update(np.array([self.step], dtype="<i8").tobytes())
-        for name, value in (("x", self.x), ("p", self.p)):
+        for name, value in (("x", on_host(self.x)), ("p", on_host(self.p))):
             sha.update(f"{name}{whole_shape(value, share)}".encode())
             for _, one in streams(value, share):
                 for part in parts_of(one):
@@ -115,5 +130,5 @@ class State:
         for name, value in [*sorted(self.thermostat.items()), *sorted(start.items())]:
             value = collected(value, share)
             sha.update(f"{name}{value.shape}".encode())
-            sha.update(np.ascontiguousarray(value, dtype="<f8").tobytes())
+            sha.update(np.ascontiguousarray(on_host(value), dtype="<f8").tobytes())
         return str(share.world.told(sha.hexdigest())) if share else sha.hexdigest()

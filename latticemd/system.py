@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latticemd.backends import kernels_for
+from latticemd.backends import kernels_for, on_device, on_host, to_device
 from latticemd.backends.specification import LARGEST
 from latticemd.errors import Diverged, InputError
 from latticemd.forcefield import (
@@ -65,6 +65,9 @@ class System:
         require_interactions(forcefield, model)
         forcefield.prepare(self.model_at(0), replicas)
         self.capabilities: Capabilities = forcefield.capabilities(self.model, replicas)
+        self._alarm: Array | None = (
+            None  # on a GPU: whether anything has left the finite numbers since it was looked at
+        )
         self._first_memory: dict[str, Array] = {}
         if isinstance(forcefield, Remembering):
             self._first_memory = forcefield.memory(self.model_at(0), replicas)
@@ -77,11 +80,12 @@ class System:
         """Evaluate the force field at state.x and write the total force to state.f.
 
         Raises Diverged when positions or forces are not finite, or so large that they have lost all physics (LARGEST),
-        naming the first site and the term.
+        naming the first site and the term. On a GPU nobody waits for that; `require_bounded` does.
         """
         model, share = self.model_at(step), self.share
-        kernels = kernels_for(state.x)
-        if share.anywhere(not kernels.all_bounded(state.x)):
+        kernels, waits = kernels_for(state.x), not on_device(state.x)
+        self.electrons = self.electrons.beside(state.x)
+        if waits and share.anywhere(not kernels.all_bounded(state.x)):
             raise Diverged(f"at step {step}: position {self._first_bad(state.x)}")
         started = time.perf_counter()
         self._x = share.extended(state.x, self._x)
@@ -96,8 +100,25 @@ class System:
             share.crop(self._f, state.f)
         else:
             model.total_force(state.x, self.electrons.force, state.f)
-        if share.anywhere(not kernels.all_bounded(state.f)):
+        if waits and share.anywhere(not kernels.all_bounded(state.f)):
             raise Diverged(f"at step {step}: force {self._blame(state)}")
+        if not waits:  # positions that are not bounded give forces that are not, as springs pull at them
+            if self._alarm is None:
+                self._alarm = to_device(np.zeros(1, dtype=np.int32))
+            kernels.note_unbounded(state.f, self._alarm)
+
+    def require_bounded(self, state: State) -> None:
+        """Raise Diverged if any force since the last call was not bounded: on a GPU, where each look waits for the device."""
+        if self._alarm is None or not on_host(self._alarm)[0]:
+            return
+        self._alarm = None
+        seen = state.on_host()
+        kernels = kernels_for(seen.x)
+        if not kernels.all_bounded(seen.x):
+            raise Diverged(f"by step {state.step}: position {self._first_bad(seen.x)}")
+        if not kernels.all_bounded(seen.f):
+            raise Diverged(f"by step {state.step}: force {self._blame(seen)}")
+        raise Diverged(f"by step {state.step}: a force was not finite on the way")
 
     def update_potential(self, state: State, step: int) -> None:
         """Write the free energy at state.x to state.potential, from the electrons of the last `update_forces`."""

@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from latticemd import __version__
+from latticemd.backends import gpu
 from latticemd.plugins import KINDS, plugin_names
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def print_installation() -> None:
         except PackageNotFoundError:
             table.add_row(package, "not installed")
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    table.add_row("devices", f"cpu: {usable} processors (the only backend yet)")
+    table.add_row("devices", f"cpu: {usable} processors; cuda: {gpu.description()}")
     for kind in KINDS:
         table.add_row(f"{kind}s", ", ".join(plugin_names(kind)))
     Console().print(table)

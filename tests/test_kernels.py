@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cuda_kernels.letters import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION
 from latticemd import Lattice
 from latticemd.backends import cpu, specification
-from latticemd.backends.specification import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION
 
 NOISE = (5, 3, 11, 2)
 # below one block, not a multiple of one, and large enough for the parallel version

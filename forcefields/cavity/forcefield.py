@@ -14,8 +14,10 @@ from forcefields.cavity.graph import OnGraph
 from forcefields.choice import Candidate, Sized
 from forcefields.filling import chemical_potential
 from forcefields.hopping import PATCH_BYTES, Graph, OfModel, Patches, has_bonds_of, square_hopping
+from latticemd.backends import on_device
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
+from latticemd.models.hamiltonian import DensityMatrix
 from latticemd.models.model import Model
 from latticemd.parameters import parameter
 
@@ -140,6 +142,7 @@ class Cavity(Sized):
             bytes_needed=needed + _BYTES_PER_SITE * replicas * sites * o**2,
             single=self.precision == "float32" and self._square(model) is not None,
             rim=rim,
+            cuda=model.portable and model.filling is None and self._compiled(model) is not None,
         )
 
     def _prepare(self, model: Model) -> None:
@@ -151,6 +154,9 @@ class Cavity(Sized):
             )
 
     def _evaluate(self, model: Model, x: Array, out: Electrons) -> None:
+        if on_device(x):
+            self._evaluate_on_device(model, x, out)
+            return
         electrons, onsite, lattice = self._electrons(model, x), model.onsite(x), model.lattice
         lowest, highest = extremes(onsite)
         if model.filling is None:
@@ -179,6 +185,20 @@ class Cavity(Sized):
         out.density[:] = rho.density
         out.energy += model.electron_constant(x)
         model.electronic_force(rho, x, out.force)
+
+    def _evaluate_on_device(self, model: Model, x: Array, out: Electrons) -> None:
+        """At fixed mu on the plain square lattice; nothing comes back to the host."""
+        from forcefields.cavity.device import OnDevice
+
+        height, width = model.lattice.shape
+        precision, tolerance, mu = getattr(np, self.precision), self.tolerance or POLE_TOLERANCE, model.mu or 0.0
+        hopping = self._compiled(model)
+        assert hopping is not None, "see capabilities"
+        electrons = OnDevice((height, width), hopping, self._reach, self.sweeps, precision, tolerance, self.poles)
+        electrons.solve(model.onsite(x), mu, model.electronic_temperature, out.density, out.energy)
+        out.mu.fill(mu)
+        out.energy += model.electron_constant(x)
+        model.electronic_force(DensityMatrix(out.density), x, out.force)
 
     def _close(self) -> None:
         self._buffers.clear()

@@ -20,10 +20,10 @@ from forcefields.kpm.distance import DISTANCES, Colouring, finest_needed
 from forcefields.kpm.probing import BLOCK_BYTES, Coloured, OnGraph, Probed, Random
 from forcefields.kpm.states import density_from, mean_moments, moments_for
 from forcefields.memory import require_memory
-from latticemd.backends import kernels_for
+from latticemd.backends import kernels_for, on_device
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
-from latticemd.models.hamiltonian import Hamiltonian
+from latticemd.models.hamiltonian import DensityMatrix, Hamiltonian
 from latticemd.models.model import Model
 from latticemd.parameters import parameter
 from latticemd.rng import Stream
@@ -156,6 +156,7 @@ class KernelPolynomial:
             halo=None,
             bytes_needed=needed,
             single=self.precision == "float32" and self._square(model) is not None,
+            cuda=self._uniform(model) is not None and not self._random and not self._chooses,
         )
 
     def prepare(self, model: Model, replicas: int) -> None:
@@ -182,6 +183,9 @@ class KernelPolynomial:
 
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Densities, free energies and forces of all replicas at x (R, N, D)."""
+        if on_device(x):
+            self._evaluate_on_device(model, x, out)
+            return
         if self._chooses:
             for r in range(len(x)):
                 self.serve(model, x[r : r + 1], replica_of(out, r))
@@ -216,6 +220,32 @@ class KernelPolynomial:
             mu, series, seen = self._seen(model, hamiltonian, self._electrons(model, 0, chosen.distance), pairs)
         _write(model, x, hamiltonian, mu, series, seen, out)
         return chosen.distance, error + self._fine
+
+    def _evaluate_on_device(self, model: Model, x: Array, out: Electrons) -> None:
+        """At fixed mu; two numbers of each replica come back to the host, for the interval and the number of moments."""
+        from forcefields.kpm.device import OnDevice, colours_on_device
+
+        hopping, mu = self._uniform(model), model.mu or 0.0
+        assert hopping is not None, "see capabilities"
+        colours, count = colours_on_device(model.lattice, self._distance, functools.partial(self._colours, model))
+        vectors = OnDevice(model.lattice, hopping, colours, count, getattr(np, self.precision))
+        levels = model.onsite(x)
+        bounds = vectors.intervals(levels)
+        whole = [fermi_series(interval, mu, model.electronic_temperature) for interval in bounds]
+        series = [self._cut(one, self._moments(one)) for one in whole]
+        out.energy[...] = vectors.solve(levels, bounds, series, out.density)
+        out.mu.fill(mu)
+        out.energy += model.electron_constant(x)
+        model.electronic_force(DensityMatrix(out.density), x, out.force)
+
+    def _uniform(self, model: Model) -> float | None:
+        """The one real hopping to all neighbours of a periodic lattice, for which there are kernels for GPUs [energy]."""
+        lattice, hops = model.lattice, model.hops()
+        plain = model.portable and model.filling is None and model.orbitals == 1 and not model.needs_bonds
+        if not plain or lattice.twisted or not has_bonds_of(lattice, hops, lattice.type):
+            return None
+        lowest, highest = float(hops.amplitude.min()), float(hops.amplitude.max())
+        return lowest if lowest == highest else None
 
     def bonds(self, model: Model, x: Array, step: int = 0) -> Array:
         """<c+_j c_i> for the pairs of orbitals (i, j) of the Hamiltonian at x (R, N, D), (R, P): of one orbital, the hops.

@@ -14,8 +14,10 @@ from forcefields.filling import chemical_potential
 from forcefields.hopping import PATCH_BYTES, Graph, OfModel, Patches, has_bonds_of, square_hopping
 from forcefields.window.expansion import Expansion, expansion, half_width, order_for, rungs
 from forcefields.window.graph import OnGraph
+from latticemd.backends import on_device
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
+from latticemd.models.hamiltonian import DensityMatrix
 from latticemd.models.model import Model
 from latticemd.parameters import parameter
 
@@ -143,6 +145,7 @@ class Window(Sized):
             else None,
             bytes_needed=needed + _BYTES_PER_SITE * replicas * sites * o**2,
             single=self.precision == "float32" and self._square(model) is not None,
+            cuda=model.portable and model.filling is None and self._square(model) is not None,
         )
 
     def _prepare(self, model: Model) -> None:
@@ -158,6 +161,9 @@ class Window(Sized):
             )
 
     def _evaluate(self, model: Model, x: Array, out: Electrons) -> None:
+        if on_device(x):
+            self._evaluate_on_device(model, x, out)
+            return
         electrons, onsite, lattice = self._electrons(model, x), model.onsite(x), model.lattice
         middle = model.mu or 0.0
         if model.filling is not None:
@@ -182,6 +188,20 @@ class Window(Sized):
         out.density[:] = rho.density
         out.energy += model.electron_constant(x)
         model.electronic_force(rho, x, out.force)
+
+    def _evaluate_on_device(self, model: Model, x: Array, out: Electrons) -> None:
+        """At fixed mu on the plain square lattice; nothing comes back to the host."""
+        from forcefields.window.device import OnDevice
+
+        hopping = self._square(model)
+        assert hopping is not None, "see capabilities"
+        height, width = model.lattice.shape
+        precision, tolerance, mu = getattr(np, self.precision), self.tolerance or MOMENT_TOLERANCE, model.mu or 0.0
+        electrons = OnDevice((height, width), hopping, self._side, precision, tolerance, self.moments)
+        electrons.solve(model.onsite(x), mu, model.electronic_temperature, out.density, out.energy)
+        out.mu.fill(mu)
+        out.energy += model.electron_constant(x)
+        model.electronic_force(DensityMatrix(out.density), x, out.force)
 
     def _close(self) -> None:
         self._buffers.clear()

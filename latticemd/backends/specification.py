@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuda_kernels import spins, thermostats
+from cuda_kernels.letters import DRIFT, KICK, ROTATION
 from cuda_kernels.philox import normal_pair
 from latticemd.lattice import Stencil
 
@@ -21,8 +22,6 @@ Array = NDArray[Any]
 # About 1e18: beyond it a sum forgets every physical term beside it, and an instability would take hundreds of steps more, if
 # not the rest of the run, to reach infinity.
 LARGEST = 2.0**60
-
-DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION = range(4)
 
 
 def normals(key: int, stream: int, occurrence: int, step: int, first_replica: int, out: Array) -> None:

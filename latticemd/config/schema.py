@@ -69,7 +69,13 @@ class RunInput(Section):
         | None
     ) = Field(None, description="what is measured; energies, temperature, order and walls unless given")
     replicas: ReplicasInput = Field(Replicas(), description="number of independent copies")
-    backend: Annotated[str, Choice("cpu")] = Field("cpu", description="where the kernels run")
+    backend: Annotated[str, Choice("cpu", "cuda")] = Field(
+        "cpu", description="where the kernels run: cpu, or cuda, a GPU"
+    )
+    precision: Annotated[str, Choice("fp64", "mixed", "fp32")] = Field(
+        "fp64",
+        description="fp64; mixed: force fields compute in single precision; fp32: positions and momenta too, on a GPU only",
+    )
     parallel: ParallelInput = Field(
         ParallelInput(), description="how ranks share replicas and cells; what suits their number unless given"
     )
@@ -88,6 +94,7 @@ class RunInput(Section):
         return self.model_copy(
             update={
                 "model": self._model_at_the_bath_temperature(),
+                "forcefield": self._forcefield_in_precision(),
                 "output": self.output.model_copy(update={"directory": directory}),
                 "observables": self._scheduled_observables(),
                 "label": self._stages_of_labels(name),
@@ -135,6 +142,20 @@ class RunInput(Section):
             message = "missing; expected a number > 0 [energy], since its default, dynamics.temperature, reaches 0"
             refuse(message, "model", "electronic_temperature", kind=MISSING)
         return self.model.model_copy(update={"electronic_temperature": bath})
+
+    def _forcefield_in_precision(self) -> ForceFieldInput:
+        """The force field takes single precision from `precision`, unless it is told its own."""
+        forcefield = self.forcefield
+        if self.precision == "fp32" and self.backend != "cuda":
+            refuse("fp32 is for backend: cuda; expected fp64 or mixed", "precision")
+        if (
+            self.precision == "fp64"
+            or not hasattr(forcefield, "precision")
+            or "precision" in forcefield.model_fields_set
+        ):
+            return forcefield
+        single = "mixed" if forcefield.name == "poles" else "float32"
+        return forcefield.model_copy(update={"precision": single})
 
     def _scheduled_observables(self) -> tuple[Observable, ...] | None:
         if self.observables is None:

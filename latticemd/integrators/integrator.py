@@ -79,7 +79,7 @@ class Integrator(ABC):
     def kinetic_energy(self, state: State, system: System) -> Array:
         """sum p^2/2m, or zero where no momenta move, (R,) [energy]."""
         if not self.momenta:
-            return np.zeros(state.replicas)
+            return np.zeros_like(state.potential)
         return kinetic_energy(state.p, system.model_at(state.step), system.share)
 
     def conserved_energy(self, state: State, system: System) -> Array:

@@ -117,7 +117,7 @@ class VelocityRescaling(Rescaling):
         noise = (self.seed, int(Stream.VELOCITY_RESCALING), half, step, self.first_replica)
         keep = math.exp(-0.5 * self.dt / self.relaxation_time)
         moving = kinetic > 0.0
-        ratio = np.divide(0.5 * temperature, kinetic, out=np.zeros_like(kinetic), where=moving)
+        ratio = np.where(moving, 0.5 * temperature / np.where(moving, kinetic, 1.0), 0.0)
         factor = np.where(moving, kernels_for(state.p).resampling(noise, degrees, keep, ratio), 1.0)
         state.thermostat["heat"] += kinetic * (factor * factor - 1.0)
         return factor

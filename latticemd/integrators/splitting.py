@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from cuda_kernels.letters import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION
 from latticemd.backends import kernels_for
-from latticemd.backends.specification import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION
 from latticemd.errors import InputError
 from latticemd.integrators.integrator import COLD, Array, Integrator, mass_root
 from latticemd.models.model import Model

@@ -134,6 +134,11 @@ class Holstein(Model):
         else:
             super().total_force(x, electronic, out)
 
+    @property
+    def portable(self) -> bool:
+        """Yes where sites are alike; energies of sites and lists of vacancies are on the host."""
+        return self._same_everywhere and not self.disorder
+
     def inertia(self) -> float:
         """The mass m."""
         return self.mass

@@ -152,6 +152,11 @@ class Model(ABC):
         """Layers of cells around the cell of a site that its classical force and its order depend on."""
         return self.lattice.layers(1)
 
+    @property
+    def portable(self) -> bool:
+        """Whether all functions of x compute where x lives, on a GPU too, without anything from the host."""
+        return False
+
     # order and symmetry
 
     @abstractmethod

@@ -116,6 +116,7 @@ def read_state(path: Path) -> State:
 
 def _fill(file: h5py.File | None, state: State, extra: Extra, share: Share | None) -> None:
     """Write state and extra values to a file; without one, hand over what the first rank writes."""
+    state = state.on_host()
     values: dict[str, Any] = {
         "state/step": state.step,
         "state/potential": collected(state.potential, share),

@@ -40,8 +40,8 @@ class TrajectoryReporter:
 
     def report(self, frame: Frame) -> None:
         """Append one row per field and replica."""
-        state, share = frame.state, frame.share
-        values = {"displacement": state.x, "momentum": state.p, "force": frame.force, "density": frame.density}
+        share = frame.share
+        values = {"displacement": frame.x, "momentum": frame.p, "force": frame.force, "density": frame.density}
         if "uncertainty" in self.fields:
             values["uncertainty"] = frame.uncertainty
         shown = {"position": (frame.displaced.astype(np.float32), "Angstrom", "ps")}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from cuda_kernels.letters import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION
 from latticemd.backends.cpu.compiling import Array, jit, jit_parallel, pieces_of, rows_of, words_of, worth_threads
 from latticemd.backends.cpu.exact import tally_block
 from latticemd.backends.cpu.noise import add_block_normals
 from latticemd.backends.cpu.reductions import empty_parts, finished
 from latticemd.backends.place import WHOLE, Place
-from latticemd.backends.specification import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION
 
 
 def normals(

@@ -1,0 +1,86 @@
+"""The seam to the device: where arrays come from, how they cross the bus, and how kernels are launched on them.
+
+Arrays are CuPy's. In numba's simulator (NUMBA_ENABLE_CUDASIM=1) `simulated.SimulatedArray` stands for them. Everything goes
+to the default stream, in order; nothing here waits for the device but `to_host`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import cuda
+from numpy.typing import NDArray
+
+from cuda_kernels.device import SIMULATED, THREADS
+from latticemd.backends.cuda.simulated import SimulatedArray, Traffic
+
+Array = Any
+
+traffic = Traffic()  # copies between host and device so far
+
+if SIMULATED:
+    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+else:
+    import cupy
+
+
+def to_device(values: Any, dtype: Any = None) -> Array:
+    """A copy on the device; device arrays are returned as they are."""
+    if hasattr(values, "__cuda_array_interface__"):
+        return values
+    traffic.to_device += 1
+    if SIMULATED:
+        return SimulatedArray(np.array(values, dtype=dtype, order="C"), traffic)
+    return cupy.asarray(np.ascontiguousarray(values, dtype=dtype))
+
+
+def to_host(values: Array) -> NDArray[Any]:
+    """A copy on the host, once all that was launched before is done."""
+    traffic.to_host += 1
+    if SIMULATED:
+        return np.array(values.memory)
+    host: NDArray[Any] = cupy.asnumpy(values)
+    return host
+
+
+def empty(shape: Any, dtype: Any = np.float64) -> Array:
+    """An array on the device with whatever stands there."""
+    return SimulatedArray(np.empty(shape, dtype), traffic) if SIMULATED else cupy.empty(shape, dtype)
+
+
+def zeros(shape: Any, dtype: Any = np.float64) -> Array:
+    """An array of zeros on the device."""
+    return SimulatedArray(np.zeros(shape, dtype), traffic) if SIMULATED else cupy.zeros(shape, dtype)
+
+
+def launch(kernel: Any, blocks: int, *arguments: Any, threads: int = THREADS) -> None:
+    """Run so many blocks of a kernel; device arrays among the arguments must be C-contiguous, all else is a number."""
+    if blocks:
+        kernel[blocks, threads](*[_as_argument(one) for one in arguments])
+
+
+@cache
+def parts(rows: int, blocks: int) -> tuple[Array, Array]:
+    """Room for what blocks add up, (R, blocks), and for how many of them have arrived, (R,): see `cuda_kernels.summing`.
+
+    Launches follow each other, so all that have this many blocks share it.
+    """
+    return empty((rows, blocks)), zeros(rows, np.int32)
+
+
+def _as_argument(value: Any) -> Any:
+    """What numba takes for an argument. Making its view of a CuPy array costs as much as a launch, so views are kept."""
+    if isinstance(value, SimulatedArray):
+        return FakeCUDAArray(value.memory)
+    if not hasattr(value, "__cuda_array_interface__"):
+        return value
+    return _view(value.data.ptr, value.shape, value.dtype.str)
+
+
+@cache
+def _view(pointer: int, shape: tuple[int, ...], kind: str) -> Any:
+    """numba's view of device memory, which owns nothing: pools give the same memory again and again."""
+    about = {"data": (pointer, False), "shape": shape, "typestr": kind, "strides": None, "version": 3}
+    return cuda.from_cuda_array_interface(about, owner=None, sync=False)

@@ -1,0 +1,322 @@
+"""Everything that computes on a GPU, against the specification and the CPU: run by test_cuda.py in numba's simulator, and by
+test_gpu.py on a card.
+
+Each is a process of its own, since the simulator must be chosen before numba is imported. It runs shared memory, atomics and
+barriers and catches what is out of bounds; it has neither warps nor races.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from cuda_kernels import window as window_kernels
+from cuda_kernels.letters import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION
+from cuda_kernels.window import windows
+from forcefields.cavity import Cavity
+from forcefields.ed import ExactDiagonalisation
+from forcefields.hopping import Graph
+from forcefields.kpm import KernelPolynomial
+from forcefields.kpm.chebyshev import fermi_series
+from forcefields.kpm.colouring import graph_colours, square_colours
+from forcefields.kpm.device import OnDevice as KpmOnDevice
+from forcefields.kpm.probing import Coloured, OnGraph
+from forcefields.poles import PoleExpansion
+from forcefields.window import Window
+from forcefields.window.expansion import expansion
+from forcefields.window.square import OnSquare as WindowOnSquare
+from latticemd import Holstein, Lattice, Ramp, Simulation, State, System
+from latticemd.backends import cuda, kernels_for, on_device, on_host, specification, to_device
+from latticemd.backends.cuda.arrays import launch, parts, traffic
+from latticemd.errors import Diverged
+from latticemd.forcefield import Capabilities
+from latticemd.integrators import load_integrator
+from latticemd.models.hamiltonian import Hamiltonian
+from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
+
+# The simulator's threads wait for each other at barriers while its main thread looks on; it must let go soon.
+sys.setswitchinterval(1e-5)
+
+NOISE = (5, 3, 11, 2)
+SHAPES = [(2, 7, 3), (1, 290, 1)]  # an odd number of components, and more than one block
+
+
+def arrays(shape, count):
+    return [np.random.default_rng(seed).normal(size=shape) for seed in range(count)]
+
+
+def on_both(call, *values):
+    """`call(backend, *copies)` with the specification and on the device: what both have left in the values, and returned."""
+    found = []
+    for backend, put in ((specification, np.copy), (cuda, to_device)):
+        copies = [put(value) for value in values]
+        returned = call(backend, *copies)
+        returned = () if returned is None else returned if isinstance(returned, tuple) else (returned,)
+        found.append([on_host(one) for one in (*copies, *returned)])
+    return zip(*found, strict=True)
+
+
+def agree(pairs, tolerance=1e-12):
+    for spec, device in pairs:
+        np.testing.assert_allclose(device, spec, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_string_of_letters(shape):
+    letters = np.array([KICK, DRIFT, ORNSTEIN_UHLENBECK, ROTATION, ORNSTEIN_UHLENBECK, KICK], dtype=np.int8)
+    numbers = np.array([[0.1, 0, 0], [0.2, 0, 0], [0.9, 0.3, 0], [0.8, 0.6, 0.5], [0.7, 0.2, 0], [0.1, 0.4, 0]])
+    for some in ([0, 1, 2, 3, 4, 5], [0], [5], [2]):  # what a string does not touch stays as it is
+
+        def split(backend, x, p, f, heat, some=some):
+            backend.split(letters[some], numbers[some], x, p, f, NOISE, 1, 0.5, heat)
+
+        agree(on_both(split, *arrays(shape, 3), np.ones(len(np.empty(shape)))))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("amplitudes", [(0.3, 0.0), (0.2, 0.1)])
+def test_overdamped_move(shape, amplitudes):
+    agree(
+        on_both(lambda backend, x, f, moved: backend.overdamped(x, f, 0.5, amplitudes, NOISE, moved), *arrays(shape, 3))
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_normals(shape):
+    agree(on_both(lambda backend, out: backend.normals(2**63 + 5, 3, 1, 2**35, 7, out), np.empty(shape)))
+
+
+def test_both_halves_of_a_step_of_spins():
+    x, f, base, moved = arrays((2, 37, 3), 4)
+    x /= np.linalg.norm(x, axis=2, keepdims=True)
+
+    def step(backend, x, f, base, moved, heat):
+        backend.spins_first_half(x, f, 0.05, 0.2, 0.3, NOISE, base, moved, heat)
+        backend.spins_second_half(x, f, 0.05, 0.2, base, moved, heat)
+
+    agree(on_both(step, x, f, base, moved, np.zeros(2)))
+
+
+@pytest.mark.parametrize("components", [1, 2])
+@pytest.mark.parametrize(("kind", "shape"), [
+    ("chain", (7,)), ("square", (5, 4)), ("honeycomb", (4, 3)), ("kagome", (3, 5)), ("cubic", (3, 4, 5)),
+])  # fmt: skip
+def test_neighbour_sum(kind, shape, components):
+    lattice = Lattice(kind, shape)
+    x, base = arrays((2, lattice.sites, components), 2)
+    agree(on_both(lambda b, x, base, out: b.neighbour_sum(lattice.stencil(), x, base, 0.7, -0.3, out), x, base, x))
+
+
+@pytest.mark.parametrize("links", [1, 2, 5])
+def test_nose_hoover_chains(links):
+    velocity, position = (array[:, :, 0] for array in arrays((3, links, 1), 2))
+    ratio = np.array([0.5, 1.0, 2.0])
+    agree(on_both(lambda backend, v, x, r: backend.nose_hoover(v, x, r, 48, 0.7, 0.05), velocity, position, ratio))
+
+
+def test_resampled_kinetic_energies():
+    ratio = np.array([0.0, 1e-3, 0.05, 1.0])
+    for step in range(5):
+        agree(on_both(lambda backend, ratio, step=step: backend.resampling((5, 5, 1, step, 2), 16, 0.9, ratio), ratio))
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (3, 290, 1)])
+def test_reductions(shape):
+    a, b = arrays(shape, 2)
+    agree(on_both(lambda backend, a, b: (backend.dot(a, b), backend.kinetic_energy(a, 0.25)), a, b), 1e-11)
+    assert cuda.all_bounded(to_device(a))
+    for value in (np.nan, np.inf, -np.inf, 2.0**60, -1e300):
+        spoiled = a.copy()
+        spoiled.flat[-1] = value
+        assert not cuda.all_bounded(to_device(spoiled))
+
+
+def test_sums_do_not_depend_on_the_batch():
+    a = arrays((3, 300, 1), 1)[0]
+    alone = [on_host(cuda.dot(to_device(a[r : r + 1]), to_device(a[r : r + 1])))[0] for r in range(3)]
+    assert alone == on_host(cuda.dot(to_device(a), to_device(a))).tolist()
+
+
+class Springs:
+    """A force field that knows how to compute where x lives: F = -3x/10."""
+
+    def capabilities(self, model, replicas):
+        return Capabilities(True, True, True, True, 0, 0, cuda=True)
+
+    def prepare(self, model, replicas): ...
+
+    def evaluate(self, model, x, step, out):
+        out.force[...] = -0.3 * x
+        out.density[...] = 0.5
+        out.mu[...] = 0.0
+        out.energy[...] = 0.15 * kernels_for(x).dot(x, x)
+
+    def close(self): ...
+
+
+def made(integrator, device, precision=np.float64, dt=0.05):
+    model, x = Holstein(Lattice("square", (4, 6))), arrays((2, 24, 1), 1)[0]
+    state = State.at_rest(x)
+    state.p[...] = 0.5 * x[:, ::-1]
+    moves = load_integrator(integrator)(dt=dt, temperature=Ramp.constant(0.1), friction=0.2)
+    return Simulation(System(model, Springs(), 2), moves, state.on_device(precision) if device else state)
+
+
+INTEGRATORS = [
+    "langevin",
+    "langevin_obabo",
+    "overdamped",
+    "overdamped_lm",
+    "verlet",
+    "nose_hoover",
+    "velocity_rescaling",
+]
+
+
+@pytest.mark.parametrize("integrator", INTEGRATORS)
+def test_a_step_stays_on_the_device(integrator):
+    host, device = made(integrator, False), made(integrator, True)
+    device.integrator.step(device.state, device.system)
+    host.integrator.step(host.state, host.system)
+    before = traffic.crossings
+    for _ in range(3):
+        host.integrator.step(host.state, host.system)
+        device.integrator.step(device.state, device.system)
+    assert traffic.crossings == before
+    frames = host.frame(), device.frame()
+    for name in ("x", "p", "force", "kinetic_energy", "conserved_energy"):
+        np.testing.assert_allclose(getattr(frames[1], name), getattr(frames[0], name), rtol=1e-12, atol=1e-12)
+
+
+def test_single_precision_follows_double():
+    double, single = made("langevin", True), made("langevin", True, np.float32)
+    for one in (double, single):
+        one.run(4)
+    assert single.state.x.dtype == np.float32
+    np.testing.assert_allclose(single.frame().x, double.frame().x, atol=2e-6)
+    np.testing.assert_allclose(single.frame().conserved_energy, double.frame().conserved_energy, rtol=2e-5)
+
+
+@pytest.mark.parametrize("precision", [np.float64, np.float32])
+def test_a_restart_gives_the_same_bytes(precision, tmp_path):
+    whole, part = made("langevin", True, precision), made("langevin", True, precision)
+    whole.run(6)
+    part.run(3)
+    write_checkpoint(tmp_path / "checkpoint.h5", part.state, {})
+    state = read_checkpoint(tmp_path / "checkpoint.h5")[0].on_device(precision)
+    rest = Simulation(part.system, part.integrator, state, resumed=True)
+    rest.run(6)
+    assert on_device(rest.state.x)
+    assert rest.state.digest() == whole.state.digest()
+
+
+def test_what_leaves_the_finite_numbers_is_seen_when_somebody_looks():
+    simulation = made("verlet", True, dt=50.0)
+    simulation.run(40)
+    with pytest.raises(Diverged, match=r"by step 40: position .*replica 0, site 0"):
+        _ = simulation.frame().force
+
+
+SQUARE = Holstein(Lattice("square", (6, 7)), electronic_temperature=0.5, mu=0.1)
+
+
+def forces_on_both(forcefield, model=SQUARE, replicas=2, width=0.7):
+    """The electrons of the CPU and those of the device at the same positions, and crossings of a second evaluation."""
+    x = width * np.random.default_rng(3).normal(size=(replicas, model.lattice.sites, 1))
+    assert forcefield.capabilities(model, replicas).cuda
+    found = []
+    for put in (np.copy, to_device):
+        state = State.at_rest(x)
+        state = state.on_device() if put is to_device else state
+        system = System(model, forcefield, replicas)
+        system.update_forces(state, 0)
+        before = traffic.crossings
+        system.update_forces(state, 0)
+        crossed = traffic.crossings - before
+        system.update_potential(state, 0)
+        electrons = system.electrons
+        arrays = state.f, electrons.density, electrons.energy, electrons.mu, state.potential
+        found.append([on_host(one) for one in arrays])
+    return zip(*found, strict=True), crossed
+
+
+@pytest.fixture
+def few_widths(monkeypatch):
+    """Tables for spectra up to some 20 kT only, which is what these tests need."""
+    import forcefields.cavity.device
+    import forcefields.window.device
+
+    monkeypatch.setattr(forcefields.cavity.device, "STEPS", 20)
+    monkeypatch.setattr(forcefields.window.device, "WIDEST", 20.0)
+
+
+@pytest.mark.parametrize(("radius", "precision", "tolerance"), [(1, "float64", 1e-12), (1, "float32", 1e-5)])
+def test_cavity(radius, precision, tolerance, few_widths):
+    pairs, crossed = forces_on_both(Cavity(radius=radius, poles=3, precision=precision))
+    agree(pairs, tolerance)
+    assert crossed == 0
+
+
+def test_cavity_of_radius_two(few_widths):
+    model = Holstein(Lattice("square", (8, 9)), electronic_temperature=0.5, mu=0.1)
+    agree(forces_on_both(Cavity(radius=2, poles=2, sweeps=2), model, 1)[0], 1e-12)
+
+
+@pytest.mark.parametrize(("width", "precision", "tolerance"), [(5, "float64", 1e-12), (5, "float32", 1e-5)])
+def test_window(width, precision, tolerance, few_widths):
+    pairs, crossed = forces_on_both(Window(width=width, tolerance=1e-2, precision=precision), replicas=1)
+    agree(pairs, tolerance)
+    assert crossed == 0
+
+
+def test_a_window_shared_by_several_lanes():
+    """Width 13 is for four or more lanes of a warp; one site stands for all."""
+    lattice = Lattice("square", (14, 15))
+    levels = np.random.default_rng(5).normal(size=(1, lattice.sites))
+    rungs_needed = np.full(levels.shape, 48, dtype=np.int16)  # a = 8, which holds all levels
+    made = {48: expansion(2.0, 8.0, 0.0, 6)}
+    expected = WindowOnSquare(lattice.shape, -1.0, 13, np.float64).solve(levels, rungs_needed, made)[0]
+    density, energy = to_device(np.zeros((1, 2))), to_device(np.zeros(1))
+    series = np.stack([made[48].density, made[48].energy], axis=1)[None]
+    launch(
+        windows(13, np.float64), 1, to_device(levels.reshape(1, *lattice.shape)), 0.0, -1.0,
+        to_device(rungs_needed, np.int32), 48, to_device(np.array([6]), np.int32), to_device(np.array([8.0])),
+        to_device(series), 1, density, energy, *parts(1, 1), threads=window_kernels.THREADS,
+    )  # fmt: skip
+    np.testing.assert_allclose(on_host(density)[0], expected.onsite[0, :2], rtol=1e-13)
+
+
+@pytest.mark.parametrize(("kind", "shape", "colours"), [("square", (4, 6), 4), ("honeycomb", (3, 4), 2)])
+def test_kpm_against_its_specification(kind, shape, colours):
+    model = Holstein(Lattice(kind, shape), electronic_temperature=0.5, mu=0.1)
+    x = np.random.default_rng(0).normal(size=(2, model.lattice.sites, 1))
+    x[1] *= 0.5  # so that replicas have different numbers of moments
+    numbers = square_colours(shape, colours) if kind == "square" else graph_colours(Graph.of_model(model), colours)
+    for precision, tolerance in ((np.float64, 1e-12), (np.float32, 2e-6)):
+        vectors = KpmOnDevice(model.lattice, -1.0, to_device(numbers, np.int32), int(numbers.max()) + 1, precision)
+        levels = to_device(model.onsite(x))
+        bounds = vectors.intervals(levels)
+        series = [one.cut(one.enough(0.1)) for one in (fermi_series(each, 0.1, 0.5) for each in bounds)]
+        seen = OnGraph(Coloured(numbers)).propagate(Hamiltonian.of(model, x), bounds, [one.density for one in series])
+        density = to_device(np.zeros(levels.shape))
+        energy = vectors.solve(levels, bounds, series, density)
+        np.testing.assert_allclose(on_host(density), seen.diagonal, atol=tolerance)
+        expected = [(one.energy * trace).sum() for one, trace in zip(series, seen.traces, strict=True)]
+        np.testing.assert_allclose(on_host(energy), expected, atol=100 * tolerance)
+
+
+def test_kpm_agrees_to_its_tolerance():
+    """The interval on the device is Gershgorin's, a little wider than that of the CPU."""
+    model = Holstein(Lattice("square", (4, 6)), electronic_temperature=2.0)
+    pairs, crossed = forces_on_both(KernelPolynomial(colours=2, tolerance=1e-2), model, 1)
+    agree(pairs, 0.05)
+    assert crossed <= 7  # two numbers to the host; the series and the scales of that interval to the device
+
+
+def test_dense_matrices():
+    pairs, crossed = forces_on_both(ExactDiagonalisation())
+    agree(pairs, 1e-11)
+    assert crossed == 0
+    agree(forces_on_both(PoleExpansion(tolerance=1e-9))[0], 1e-7)

@@ -1,0 +1,74 @@
+"""What computes on GPUs, on a machine that has none: in numba's simulator, and the sentences of an input that asks for a card."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from latticemd.backends import gpu
+
+HERE = Path(__file__).parent
+
+INPUT = """
+lattice: {type: square, shape: [6, 7]}
+model: {name: holstein}
+forcefield: {name: cavity, radius: 1, poles: 2}
+dynamics: {integrator: langevin, dt: 0.1, steps: 2, temperature: 0.5}
+output: {every: 1, figures: false}
+backend: cuda
+"""
+
+
+def latticemd(*arguments, simulated=False):
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1" if simulated else "0"}
+    command = [sys.executable, "-m", "latticemd", *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def run_input(tmp_path):
+    path = tmp_path / "input.yaml"
+    path.write_text(INPUT)
+    return path
+
+
+def test_all_cases_in_the_simulator():
+    """All of tests/device_cases.py, in a process that begins with the simulator."""
+    pytest.importorskip("numba_cuda", reason="needs numba-cuda, which brings the simulator")
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "NUMBA_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", str(HERE / "device_cases.py")]
+    done = subprocess.run(command, env=environment, cwd=HERE.parent, capture_output=True, text=True, timeout=590)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+@pytest.mark.skipif(gpu.missing() is None, reason="there is a GPU")
+def test_one_sentence_says_what_is_missing(run_input, tmp_path):
+    refused = latticemd("run", run_input, "--output", tmp_path / "run")
+    assert refused.returncode == 2
+    assert "backend: cuda needs" in refused.stderr
+    assert "or use --backend cpu" in refused.stderr
+    assert not (tmp_path / "run").exists()
+    done = latticemd("run", run_input, "--output", tmp_path / "run", "--backend", "cpu")
+    assert done.returncode == 0, done.stderr
+
+
+def test_single_precision_of_positions_is_for_gpus(run_input, tmp_path):
+    refused = latticemd("run", run_input, "--output", tmp_path, "--backend", "cpu", "--set", "precision=fp32")
+    assert refused.returncode == 2
+    assert "fp32 is for backend: cuda" in refused.stderr
+
+
+@pytest.mark.parametrize(("setting", "sentence"), [
+    ("forcefield={name: auto}", "forcefield auto has no kernels for GPUs"),
+    ("model={name: holstein, disorder: 1.0}", "does not compute on a GPU"),
+    ("lattice={type: square, shape: [20000, 20000]}", "GiB on the GPU, but only 16.00 GiB are free there"),
+])  # fmt: skip
+def test_what_cannot_run_there_is_refused_beforehand(run_input, tmp_path, setting, sentence):
+    pytest.importorskip("numba_cuda")
+    refused = latticemd("run", run_input, "--output", tmp_path / "run", "--set", setting, simulated=True)
+    assert refused.returncode == 2, refused.stderr
+    assert sentence in refused.stderr.replace("\n", " ")
