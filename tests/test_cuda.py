@@ -25,7 +25,7 @@ backend: cuda
 
 def latticemd(*arguments, simulated=False):
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1" if simulated else "0"}
-    command = [sys.executable, "-m", "latticemd", *map(str, arguments)]
+    command = [sys.executable, "-m", "latticemd.cli", *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 

@@ -55,6 +55,12 @@ def zeros(shape: Any, dtype: Any = np.float64) -> Array:
     return SimulatedArray(np.zeros(shape, dtype), traffic) if SIMULATED else cupy.zeros(shape, dtype)
 
 
+def synchronize() -> None:
+    """Wait until all that was launched is done."""
+    if not SIMULATED:
+        cupy.cuda.get_current_stream().synchronize()
+
+
 def launch(kernel: Any, blocks: int, *arguments: Any, threads: int = THREADS) -> None:
     """Run so many blocks of a kernel; device arrays among the arguments must be C-contiguous, all else is a number."""
     if blocks:
