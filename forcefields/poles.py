@@ -110,8 +110,8 @@ class PoleExpansion:
         if on_device(x):
             from forcefields import dense_device
 
-            answer = dense_device.by_poles(model, model.onsite(x), lambda width: self._fit(model, width))
-            dense_device.write(model, x, answer, out)
+            found = dense_device.by_poles(model, model.onsite(x), lambda width: self._fit(model, width))
+            dense_device.write(model, x, found, out)
             return
         hamiltonian = Hamiltonian.of(model, x)
         out.mu[...], answer = self._answer(model, hamiltonian)

@@ -258,6 +258,15 @@ def dense(report: Report) -> None:
             report.add(f"{name}, {replicas} replicas", f"{side} x {side}", 1e3 * took, "ms for a force")
 
 
+def networks(report: Report) -> None:
+    """The network that comes with the package, base and all, in single precision."""
+    from forcefields.networks.forcefield import Enn
+
+    for side in (8,) if report.quick else (64, 256, 1024):
+        took = seconds_of(on_card(Enn(model="holstein_demo", precision="float32"), square(side), precision=np.float32))
+        report.add("network holstein_demo", f"{side} x {side}", side * side / took, "sites/s")
+
+
 def break_even(report: Report) -> None:
     """Steps of `langevin` with `cavity` of radius 1 in both places, for growing lattices and for many replicas of a small one."""
     sizes = (
@@ -300,7 +309,7 @@ def main() -> int:
     for name, measure, seconds in (
         ("ceilings", ceilings, 10), ("propagation", propagation, 15), ("cavity", patches, 60), ("window", windows, 60),
         ("kpm", chebyshev, 20), ("agreement with the CPU", agreement, 60), ("ed and poles", dense, 20),
-        ("break-even", break_even, 30), ("tests on the card", tests, 200),
+        ("networks", networks, 20),        ("break-even", break_even, 30), ("tests on the card", tests, 200),
     ):  # fmt: skip
         if not (options.quick and measure is tests):
             report.section(name, measure, seconds)

@@ -164,8 +164,21 @@ class LatticeNetwork(nn.Module):
             self._cavities[single] = Cavity(
                 radius=self.base_radius, sweeps=_SWEEPS, tolerance=_POLE_TOLERANCE, precision=precision
             )
+        if x.is_cuda:
+            return self._cavity_on_device(x, self._cavities[single])
         positions = x.detach().cpu().double().numpy()
         out = Electrons.empty(len(x), self.model)
         self._cavities[single].prepare(self.model, len(x))
         self._cavities[single].evaluate(self.model, np.ascontiguousarray(positions), 0, out)
         return torch.as_tensor(out.force, dtype=x.dtype, device=x.device)
+
+    def _cavity_on_device(self, x: Tensor, cavity: Any) -> Tensor:
+        """The same on a GPU, between the memory of torch and of the kernels without a copy."""
+        from latticemd.backends.cuda.arrays import from_torch, to_torch
+
+        positions = from_torch(x.detach().double().contiguous())
+        out = Electrons.empty(len(x), self.model).beside(positions)
+        cavity.prepare(self.model, len(x))
+        cavity.evaluate(self.model, positions, 0, out)
+        found: Tensor = to_torch(out.force).to(x.dtype)
+        return found
