@@ -137,9 +137,9 @@ def patches(radius: int, sweeps: int, precision: Any, steps: tuple[tuple[int, in
             e[i] = number(float(levels[r, x, y]) - mu)
         cuda.syncthreads()
         reach = largest[r] + 4.0 * abs(hopping)
-        step = 0
+        step = np.int64(0)
         if reach > temperature:
-            step = math.ceil(math.log(reach / temperature) / _STEP - _SLACK)
+            step = np.int64(math.ceil(math.log(reach / temperature) / _STEP - _SLACK))  # a float on the device
         known = step < counts.size
         h = number(hopping)
         scale = number(1.0 / (hopping * hopping)) if hopping * hopping > 1e-30 else number(0.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from numba import cuda
 
 from cuda_kernels.device import THREADS, device, kernel
@@ -100,4 +101,5 @@ def rungs(bound: Array, radius: int, temperature: float, per_row: int, out: Arra
     for d in range(-radius, radius + 1):
         largest = max(largest, bound[r, (x + d) % bound.shape[1], y])
     far = largest >= 1e15  # infinite or not a number: no rung, and no integer either
-    out[r, i] = 32767 if far or largest != largest else math.ceil(RUNGS_PER_OCTAVE * math.log2(MARGIN * largest))
+    rung = 32767.0 if far or largest != largest else math.ceil(RUNGS_PER_OCTAVE * math.log2(MARGIN * largest))
+    out[r, i] = np.int32(rung)

@@ -84,6 +84,8 @@ def build_system(run: RunInput, replicas: int | None = None, world: Alone | None
                 f"backend: cuda computes on one GPU, and {world.size} ranks were started; use one, or --backend cpu"
             )
     model, ramps = build_model(run)
+    if run.backend == "cuda":
+        _require_room(run, model, 0)  # before tables of the lattice are made
     forcefield = build_forcefield(run)
     share = None if world is None or replicas else build_share(run, model, forcefield, world)
     system = System(model, forcefield, replicas or run.replicas.count, ramps, share)
@@ -182,8 +184,13 @@ def _require_kernels(run: RunInput, system: System) -> None:
             f"forcefield {run.forcefield.name} has no kernels for GPUs with this model and these settings (docs/gpu.md says "
             "which have); use --backend cpu"
         )
+    _require_room(run, model, system.capabilities.bytes_needed)
+
+
+def _require_room(run: RunInput, model: Model, forcefield: int) -> None:
+    """Raise InputError where the state, and so many bytes of the force field, do not fit the GPU."""
     numbers = run.replicas.count * model.lattice.sites * model.components
-    needed = _FIELDS * (4 if run.precision == "fp32" else 8) * numbers + system.capabilities.bytes_needed
+    needed = _FIELDS * (4 if run.precision == "fp32" else 8) * numbers + forcefield
     require_gpu_memory(needed, f"a run of {model.lattice.sites} sites and {run.replicas.count} replica(s)")
 
 

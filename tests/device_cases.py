@@ -31,7 +31,7 @@ from latticemd import Holstein, Lattice, Ramp, Simulation, State, System
 from latticemd.backends import cuda, kernels_for, on_device, on_host, specification, to_device
 from latticemd.backends.cuda.arrays import launch, parts, traffic
 from latticemd.errors import Diverged
-from latticemd.forcefield import Capabilities
+from latticemd.forcefield import Capabilities, Electrons
 from latticemd.integrators import load_integrator
 from latticemd.models.hamiltonian import Hamiltonian
 from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
@@ -320,3 +320,22 @@ def test_dense_matrices():
     agree(pairs, 1e-11)
     assert crossed == 0
     agree(forces_on_both(PoleExpansion(tolerance=1e-9))[0], 1e-7)
+
+
+def test_a_network_shares_its_memory_with_torch():
+    pytest.importorskip("torch")
+    from forcefields.networks.forcefield import Enn
+
+    model = Holstein(Lattice("square", (8, 8)), electronic_temperature=0.1)
+    x = np.random.default_rng(3).normal(size=(2, 64, 1))
+    forcefield = Enn(model="holstein_demo", precision="float64")
+    assert forcefield.capabilities(model, 2).cuda
+    forcefield.prepare(model, 2)
+    out, device = Electrons.empty(2, model), Electrons.empty(2, model)
+    forcefield.evaluate(model, x, 1, out)
+    positions = to_device(x)
+    device = device.beside(positions)
+    before = traffic.crossings
+    forcefield.evaluate(model, positions, 1, device)
+    assert traffic.crossings == before
+    agree([(out.force, on_host(device.force)), (out.density, on_host(device.density))], 1e-9)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from latticemd import Holstein, Lattice
 from latticemd.backends import gpu
 
 HERE = Path(__file__).parent
@@ -25,7 +26,7 @@ backend: cuda
 
 def latticemd(*arguments, simulated=False):
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1" if simulated else "0"}
-    command = [sys.executable, "-m", "latticemd", *map(str, arguments)]
+    command = [sys.executable, "-m", "latticemd.cli", *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -43,6 +44,20 @@ def test_all_cases_in_the_simulator():
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", str(HERE / "device_cases.py")]
     done = subprocess.run(command, env=environment, cwd=HERE.parent, capture_output=True, text=True, timeout=590)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("name", ["enn", "cnn", "gcn", "irrep_mlp", "cavity_gnn"])
+def test_tensors_of_networks_follow_their_input(name):
+    """torch's device `meta` has shapes only, and refuses what is left on the host as a GPU would."""
+    torch = pytest.importorskip("torch")
+    from latticemd.learning.networks import build_network
+
+    module = build_network(name, {}, Holstein(Lattice("square", (8, 8)), electronic_temperature=0.1))
+    module.requires_grad_(False).to("meta")
+    for part in module.modules():
+        if hasattr(part, "freeze"):
+            part.freeze()
+    assert module(torch.zeros(1, 64, 1, device="meta", dtype=torch.float64)).shape == (1, 64, 1)
 
 
 @pytest.mark.skipif(gpu.missing() is None, reason="there is a GPU")

@@ -18,7 +18,19 @@ pytest.importorskip("numba_cuda", reason="needs numba-cuda")
 from numba import cuda
 from numba.cuda import dispatcher, types
 
-from cuda_kernels import cavity, chebyshev, motion, noise, reach, rescaling, spin_motion, stencil, summing, window
+from cuda_kernels import (
+    cavity,
+    ceiling,
+    chebyshev,
+    motion,
+    noise,
+    reach,
+    rescaling,
+    spin_motion,
+    stencil,
+    summing,
+    window,
+)
 from forcefields.cavity.elimination import elimination
 
 if hasattr(cuda, "simulator") and cuda.config.ENABLE_CUDASIM:
@@ -52,6 +64,7 @@ def kernels():
         spins = (x3, x3, f8, f8, f8, u8, u8, u8, u8, i8, x3, x3, *bath)
         yield f"first_half {number}", spin_motion.first_half, spins
         yield f"second_half {number}", spin_motion.second_half, (x3, x3, f8, f8, i8, x3, x3, *bath)
+    yield "multiply_adds", ceiling.multiply_adds, (i8, types.float32, rows(types.float32, 1))
     chain = (rows(f8), rows(f8), rows(f8, 1), f8, f8, f8, rows(f8, 1), rows(f8, 1))
     yield "nose_hoover", rescaling.nose_hoover, chain
     yield "resampling", rescaling.resampling, (u8, u8, u8, u8, u8, f8, f8, rows(f8, 1), rows(f8, 1))

@@ -70,12 +70,18 @@ class Base:
         if self.choice == "atomic":
             coupling = float(getattr(model, "coupling", 1.0))
             return 0.5 * coupling * torch.tanh(0.5 * u / model.electronic_temperature)
-        solver = self._solver(single=x.dtype == torch.float32)
-        positions = np.ascontiguousarray(x.detach().cpu().double().numpy())
-        out = Electrons.empty(len(x), model)
+        solver, out = self._solver(single=x.dtype == torch.float32), Electrons.empty(len(x), model)
         solver.prepare(model, len(x))
-        solver.evaluate(model, positions, 0, out)
-        return torch.as_tensor(out.force, dtype=x.dtype, device=x.device)
+        if x.is_cuda:
+            from latticemd.backends.cuda.arrays import from_torch, to_torch  # without a copy
+
+            on_device = from_torch(x.detach().double().contiguous())
+            out = out.beside(on_device)
+            solver.evaluate(model, on_device, 0, out)
+            found: Tensor = to_torch(out.force).to(x.dtype)
+            return found
+        solver.evaluate(model, np.ascontiguousarray(x.detach().double().numpy()), 0, out)
+        return torch.as_tensor(out.force, dtype=x.dtype)
 
     def energies(self, model: Model, u: Tensor) -> Tensor:
         """Of sites (B, N): the known force is minus the gradient of their sum; up to a constant."""

@@ -124,23 +124,23 @@ class _CavityModule(nn.Module):
 
     def _arriving(self, levels: Tensor) -> list[Complex]:
         """The message into every site from its neighbour along each of EDGES, (B, P, L, L)."""
-        real, imaginary = self.messages.into(levels, self.poles.to(levels.dtype))
+        real, imaginary = self.messages.into(levels, self.poles.to(levels))
         return [(real[:, :, k], imaginary[:, :, k]) for k in self.order]
 
     def _centre(self, levels: Tensor, arriving: list[Complex], rim: Rim | None) -> Complex:
         """G of the centre of each patch, (B, P, L, L)."""
-        return centre(levels[:, 0], self.poles.to(levels.dtype), arriving, self.hopping, rim)
+        return centre(levels[:, 0], self.poles.to(levels), arriving, self.hopping, rim)
 
     def _density(self, levels: Tensor, green: Complex) -> Tensor:
         """n - 1/2, (B, 1, L, L)."""
-        weights = self.weights.to(levels.dtype).reshape(1, -1, 1, 1)
+        weights = self.weights.to(levels).reshape(1, -1, 1, 1)
         return -self.slope * levels - (weights * green[0]).sum(dim=1, keepdim=True)
 
     def _rim(self, features: Pair) -> Rim:
         """Corrections from what the trunk says: their real parts even, their imaginary parts odd."""
         even, odd = features
         assert odd is not None, "particle-hole symmetry makes odd features"
-        profiles = self.profiles.to(even.dtype)
+        profiles = self.profiles.to(even)
         count = len(profiles)
 
         def spread(values: Tensor, sites: int) -> Tensor:

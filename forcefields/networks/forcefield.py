@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from latticemd.backends import gpu, on_device, on_host
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
 from latticemd.learning.modelfile import load_network, require_kind, warnings_outside
@@ -25,6 +26,10 @@ SHIPPED = Path(__file__).parent / "trained"  # networks that come with the packa
 # Cells of a tile along each of d directions: small enough for caches, larger than its halo.
 _TILE = {1: 4096, 2: 128, 3: 16}
 _WHOLE = 2**14  # sites up to which a lattice is one tile
+_TILE_ON_GPU, _WHOLE_ON_GPU = (
+    {1: 2**18, 2: 512, 3: 64},
+    2**18,
+)  # a card has no caches to spare tiles for, but wants to be full
 _BYTES_PER_SITE = 4096  # of the features of a tile while it is worked on
 
 _LOOK = 50  # steps between looks at the range of positions
@@ -85,6 +90,7 @@ class NetworkForceField:
             bytes_needed=_BYTES_PER_SITE * sites,
             interactions=model.interacting,  # whatever made the labels
             single=next(module.parameters()).element_size() == 4,
+            cuda=model.portable and model.filling is None and not conservative and _torch_has_gpu(),
         )
 
     def prepare(self, model: Model, replicas: int) -> None:
@@ -104,12 +110,35 @@ class NetworkForceField:
         bound = self._bound()
         self._warn(model, x, step)
         module: Any = bound.to(model)
+        if on_device(x):
+            self._evaluate_on_device(module, model, x, out)
+            return
         positions = torch.as_tensor(x, dtype=next(module.parameters()).dtype)
         with torch.no_grad():
             for r in range(len(x)):
                 force, out.energy[r] = in_tiles(module, model, positions[r : r + 1])
                 out.force[r] = force.numpy()
         out.mu[...] = np.nan if model.mu is None else model.mu
+        if _density_follows(model):
+            out.density[...] = _density(model, x, out.force)
+
+    def _evaluate_on_device(self, module: Any, model: Model, x: Array, out: Electrons) -> None:
+        """Forces of all replicas at x on a GPU, which torch reads and writes where they are."""
+        import torch
+
+        from latticemd.backends.cuda.arrays import to_torch
+
+        positions, force = to_torch(x), to_torch(out.force)
+        if next(module.parameters()).device != positions.device:
+            module.to(positions.device)
+        # Of the precision that was asked for, and the same bytes each time.
+        torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
+        with torch.no_grad():
+            for r in range(len(x)):
+                one = positions[r : r + 1].to(next(module.parameters()).dtype)
+                force[r : r + 1] = in_tiles(module, model, one)[0].to(force.dtype)
+        out.mu.fill(np.nan if model.mu is None else model.mu)
+        out.energy.fill(np.nan)
         if _density_follows(model):
             out.density[...] = _density(model, x, out.force)
 
@@ -152,7 +181,7 @@ class NetworkForceField:
         """Say once what about positions lies outside the training data, looking now and then."""
         if "warned" in self._prepared or step % _LOOK:
             return
-        sentences = set(warnings_outside(self._prepared["card"], model, x)) - set(
+        sentences = set(warnings_outside(self._prepared["card"], model, on_host(x))) - set(
             warnings_outside(self._prepared["card"], model)
         )
         for sentence in sorted(sentences):
@@ -217,8 +246,9 @@ def in_tiles(module: Any, model: Model, x: torch.Tensor) -> tuple[torch.Tensor, 
     import torch
 
     lattice, halo = model.lattice, getattr(module, "halo", None)
+    whole, longest = (_WHOLE_ON_GPU, _TILE_ON_GPU) if x.is_cuda else (_WHOLE, _TILE)
     conservative = getattr(module, "conservative", False)
-    if halo is None or lattice.sites <= _WHOLE:
+    if halo is None or lattice.sites <= whole:
         if not conservative:
             return torch.as_tensor(module(x)), float("nan")
         energies, force = module.energies_and_force(x)
@@ -226,11 +256,12 @@ def in_tiles(module: Any, model: Model, x: torch.Tensor) -> tuple[torch.Tensor, 
     reference = None if conservative or not hasattr(module, "reference") else module.reference(x)
     grid = (*lattice.shape, -1)
     out, total = torch.empty_like(x.reshape(grid)), 0.0 if conservative else float("nan")
-    pieces = [_pieces(n, _TILE[lattice.directions]) for n in lattice.shape]
+    pieces = [_pieces(n, longest[lattice.directions]) for n in lattice.shape]
     tiles: dict[tuple[int, ...], Any] = {}
     for piece in itertools.product(*pieces):
         places = [
-            torch.arange(first - halo, last + halo) % n for (first, last), n in zip(piece, lattice.shape, strict=True)
+            torch.arange(first - halo, last + halo, device=x.device) % n
+            for (first, last), n in zip(piece, lattice.shape, strict=True)
         ]
         part = _taken(x.reshape(grid), places)
         shape = tuple(part.shape[:-1])
@@ -261,6 +292,13 @@ def _pieces(extent: int, most: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(ends))
 
 
+def _torch_has_gpu() -> bool:
+    """Whether torch computes on the GPU; where that is simulated, it computes on the host's memory that stands for it."""
+    import torch
+
+    return gpu.simulated() or bool(torch.cuda.is_available())
+
+
 def _density_follows(model: Model) -> bool:
     """Whether the electronic force of a site is linear in its own density and nothing else."""
     return model.components == 1 and not model.needs_bonds
@@ -270,7 +308,7 @@ def _density(model: Model, x: Array, force: Array) -> Array:
     """The density (R, N) behind a force that is linear in it."""
     empty, full = np.empty_like(force), np.empty_like(force)
     o = model.orbitals
-    each = np.ones(force.shape[:2]) if o == 1 else np.broadcast_to(np.eye(o), (*force.shape[:2], o, o))
+    each = np.ones_like(force[..., 0]) if o == 1 else np.broadcast_to(np.eye(o), (*force.shape[:2], o, o))
     model.electronic_force(DensityMatrix(0.0 * each), x, empty)
     model.electronic_force(DensityMatrix(each), x, full)
     found: Array = o * ((force - empty) / (full - empty))[..., 0]

@@ -45,6 +45,18 @@ def to_host(values: Array) -> NDArray[Any]:
     return host
 
 
+def to_torch(array: Array) -> Any:
+    """The same memory as a tensor of torch."""
+    import torch
+
+    return torch.from_numpy(array.memory) if SIMULATED else torch.from_dlpack(array)
+
+
+def from_torch(tensor: Any) -> Array:
+    """The same memory as an array, of a tensor on the device."""
+    return SimulatedArray(tensor.numpy(), traffic) if SIMULATED else cupy.from_dlpack(tensor)
+
+
 def empty(shape: Any, dtype: Any = np.float64) -> Array:
     """An array on the device with whatever stands there."""
     return SimulatedArray(np.empty(shape, dtype), traffic) if SIMULATED else cupy.empty(shape, dtype)
@@ -53,6 +65,12 @@ def empty(shape: Any, dtype: Any = np.float64) -> Array:
 def zeros(shape: Any, dtype: Any = np.float64) -> Array:
     """An array of zeros on the device."""
     return SimulatedArray(np.zeros(shape, dtype), traffic) if SIMULATED else cupy.zeros(shape, dtype)
+
+
+def synchronize() -> None:
+    """Wait until all that was launched is done."""
+    if not SIMULATED:
+        cupy.cuda.get_current_stream().synchronize()
 
 
 def launch(kernel: Any, blocks: int, *arguments: Any, threads: int = THREADS) -> None:
