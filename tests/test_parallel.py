@@ -30,6 +30,7 @@ from latticemd.parallel.share import Share
 # geometry
 
 
+@settings(deadline=None)
 @given(st.integers(1, 200), st.integers(1, 12))
 def test_spans_cover_everything_once_and_differ_by_one_at_most(length, parts):
     found = spans(length, min(parts, length))
