@@ -234,7 +234,7 @@ label: {vary: {seed: [1, 2, 3]}, every: 2}
     )
     assert code == 0, words
     one, two = (read_dataset(tmp_path / name) for name in ("one.h5", "two.h5"))
-    assert [trajectory.name for trajectory in one] == [trajectory.name for trajectory in two]
+    assert len(one) == len(two) == 3
     for a, b in zip(one, two, strict=True):
         for field in ("x", "force", "energy", "density"):
             assert getattr(a, field).tobytes() == getattr(b, field).tobytes()
