@@ -246,7 +246,7 @@ def test_both_halves_of_a_rescaled_step_have_noise_of_their_own():
     made = load_integrator("velocity_rescaling")(dt=0.2, temperature=0.5, seed=4)
     run = oscillators("velocity_rescaling", np.zeros((2000, 9, 1)), dt=0.2, temperature=0.5, stiffness=1e-99)
     kinetic = np.full(2000, 9 * 0.25)
-    factors = [made._factor(run.state, kinetic, 0.5, 7, half) for half in (0, 1)]
+    factors = [made._factor(run.state, kinetic, 9, 0.5, 7, half) for half in (0, 1)]
     assert abs(np.corrcoef(factors)[0, 1]) < 4.5 / np.sqrt(2000)
 
 
@@ -262,7 +262,7 @@ def test_words_pay_only_for_the_forces_they_need(word, calls, small):
 
 @pytest.mark.parametrize("integrator", ["langevin", "ABOBA", "verlet", "overdamped_lm", *RESCALING])
 def test_a_step_allocates_nothing_of_the_size_of_the_lattice(integrator):
-    x = np.random.default_rng(0).normal(size=(2, 128 * 128, 1))
+    x = np.random.default_rng(0).normal(size=(2, 256 * 256, 1))  # large beside the 32 KiB in which a block is added up
     run = oscillators(integrator, x, dt=0.1, temperature=0.3)
     run.run(steps=2)  # buffers are made and kernels are loaded
     tracemalloc.start()
