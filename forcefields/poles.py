@@ -137,7 +137,7 @@ class PoleExpansion:
                 "energies of exchanges need a fixed mu and one orbital per site; evaluate attempts instead"
             )
         hamiltonian = Hamiltonian.of(model, x).measured_from(model.mu or 0.0)
-        jobs = _jobs([self._fit(model, reach) for reach in spectral_reach(hamiltonian)], self._lanes)
+        jobs = _jobs([self._fit(model, reach) for reach in spectral_reach(hamiltonian, model.lattice)], self._lanes)
 
         def do(q: int, work: Workspace) -> Array:
             one = hamiltonian.replica(jobs[q].replica)
@@ -177,7 +177,7 @@ class PoleExpansion:
         if model.filling is None:
             mu = model.mu or 0.0
             levels = hamiltonian.measured_from(mu)
-            return mu, self._solve(levels, [self._fit(model, reach) for reach in spectral_reach(levels)])
+            return mu, self._solve(levels, [self._fit(model, reach) for reach in spectral_reach(levels, model.lattice)])
         each = [
             self._at_fixed_filling(model, model.filling, hamiltonian.replica(r)) for r in range(len(hamiltonian.levels))
         ]
@@ -187,7 +187,7 @@ class PoleExpansion:
         """mu and everything for one replica: a bracketed search that starts from isolated sites."""
         kt, levels = model.electronic_temperature, hamiltonian.levels
         middle = 0.5 * (levels.max() + levels.min())
-        reach = float(spectral_reach(hamiltonian.measured_from(middle))[0])
+        reach = float(spectral_reach(hamiltonian.measured_from(middle), model.lattice)[0])
         shift = kt * float(logit(filling))  # from the edges of the spectrum to those of the interval that mu lies in
         # One fit for all mu that can occur, so that the number of electrons is a smooth function of mu.
         fit = self._fit(model, 2.0 * reach + abs(shift))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 
 from forcefields.blocks import extremes, norms
+from latticemd.lattice import Lattice
 from latticemd.models.hamiltonian import Hamiltonian
 
 Array = NDArray[Any]
@@ -20,7 +21,7 @@ def levels_of_sites(hamiltonian: Hamiltonian) -> tuple[Array, Array]:
     return extremes(onsite)
 
 
-def spectral_reach(hamiltonian: Hamiltonian, iterations: int = 12) -> Array:
+def spectral_reach(hamiltonian: Hamiltonian, lattice: Lattice, iterations: int = 12) -> Array:
     """An upper bound on the modulus of the eigenvalues of H_el, (R,) [energy].
 
     No eigenvalue of H exceeds, in modulus, the largest one of |H|, and that is at most max_i (|H| v)_i / v_i for any v > 0
@@ -39,12 +40,16 @@ def spectral_reach(hamiltonian: Hamiltonian, iterations: int = 12) -> Array:
         v, bounds = np.ones(n), []
         for _ in range(iterations):
             image = diagonal * v + hopping @ v
-            bounds.append(float((image / v).max()))
+            bounds.append(_largest(image / v, lattice))
             # The share of v that is kept damps oscillations between sublattices and keeps v positive.
             v = image + 0.2 * bounds[0] * v
-            v /= v.max()
+            v = lattice.refreshed((v / _largest(v, lattice))[None])[0]
         reach[r] = min(bounds)
     return reach
+
+
+def _largest(values: Array, lattice: Lattice) -> float:
+    return float(lattice.highest(values[None])[0])
 
 
 def _by_sites(hamiltonian: Hamiltonian) -> tuple[Array, Array, Array, Array]:

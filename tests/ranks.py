@@ -26,7 +26,7 @@ class _Meeting:
 
     def __init__(self, size):
         self.said = [None] * size
-        self.barrier = threading.Barrier(size, timeout=60)
+        self.barrier = threading.Barrier(size, timeout=600)
         self.mail = defaultdict(Queue)
         self.parts = {}
 
@@ -77,7 +77,7 @@ class Threaded(Alone):
 
     def receive(self, values, source):
         assert values.flags.c_contiguous
-        came = self._meeting.mail[source, self.rank].get(timeout=60)
+        came = self._meeting.mail[source, self.rank].get(timeout=600)
         assert came.shape == values.shape
         values[...] = came
 

@@ -24,7 +24,7 @@ def exact_density(model, x, energies, orbital=None):
     np.add.at(h, (one.i, one.j), one.amplitude)
     levels, states = np.linalg.eigh(h + h.conj().T + np.diag(one.levels[0]))
     weight = np.full(one.size, 1 / one.size) if orbital is None else np.abs(states[orbital]) ** 2
-    (interval,) = intervals(Hamiltonian.of(model, x))
+    (interval,) = intervals(Hamiltonian.of(model, x), model.lattice)
     # The kernel is a Gaussian that gets narrower towards the ends of the interval.
     width = WIDTH * np.sqrt(1 - ((levels - interval.centre) / interval.half_width) ** 2)
     return np.exp(-0.5 * ((energies[:, None] - levels) / width) ** 2) @ (weight / (width * np.sqrt(2 * np.pi)))

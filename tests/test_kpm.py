@@ -16,7 +16,7 @@ from electrons import Flux, electrons
 from forcefields.ed import ExactDiagonalisation
 from forcefields.hopping import Graph
 from forcefields.kpm import KernelPolynomial
-from forcefields.kpm.chebyshev import Interval, fermi_series, intervals
+from forcefields.kpm.chebyshev import Interval, Series, fermi_series, intervals
 from forcefields.kpm.colouring import colours_along, graph_colours, square_colours
 from forcefields.kpm.probing import Coloured, OnGraph, Random
 from forcefields.kpm.square import OnSquare
@@ -68,17 +68,19 @@ def signs(model: Holstein, count: int) -> Random:
 def test_compiled_kernels_agree_with_the_specification(shape, kind):
     model = Holstein(Lattice("square", shape), hopping=0.8)
     hamiltonian = Hamiltonian.of(model, random_positions(model, seed=1, replicas=2))
-    bounds = intervals(hamiltonian)
-    c = [np.cos(np.arange(count)) for count in (31, 19)]  # other numbers of moments for each replica
+    bounds = intervals(hamiltonian, model.lattice)
+    # other numbers of moments for each replica
+    c = [Series(np.cos(np.arange(count)), np.sin(np.arange(count))) for count in (31, 19)]
     vectors, chosen = (signs(model, 3), {}) if kind == "random" else (None, {})
     if kind == "some, with signs":
         chosen = {"signs": signs(model, 1).signs[0], "asked": np.array([2, 0, 3])}
     probes = vectors or Coloured(square_colours(shape, 2), **chosen)
-    density, _, traces = OnGraph(probes).propagate(hamiltonian, bounds, c)
+    density, energy, _, traces = OnGraph(probes).propagate(hamiltonian, bounds, c)
     for precision, limit in ((np.float64, 1e-12), (np.float32, 2e-4)):
         compiled = OnSquare(shape, -0.8, 2, vectors, precision, **chosen)
-        found, _, found_traces = compiled.propagate(hamiltonian, bounds, c)
+        found, stored, _, found_traces = compiled.propagate(hamiltonian, bounds, c)
         np.testing.assert_allclose(found, density, rtol=0, atol=limit)
+        np.testing.assert_allclose(stored, energy, rtol=0, atol=limit)
         for r in range(2):
             np.testing.assert_allclose(found_traces[r], traces[r], rtol=0, atol=limit * model.lattice.sites)
 
@@ -131,7 +133,7 @@ def test_with_a_colour_for_each_site_errors_fall_at_the_rate_of_the_nearest_pole
     # f has a pole at mu + i pi kT. Terms of its series fall as |z + sqrt(z^2 - 1)|^-k, z the pole on the scale of the interval.
     model = Holstein(Lattice("square", (6, 6)), mu=mu, electronic_temperature=0.3)
     x = random_positions(model, seed=2)
-    (interval,) = intervals(Hamiltonian.of(model, x))
+    (interval,) = intervals(Hamiltonian.of(model, x), model.lattice)
     z = (mu + 1j * np.pi * model.electronic_temperature - interval.centre) / interval.half_width
     rate = abs(np.log(abs(z + np.sqrt(z * z - 1.0))))
     moments = np.arange(60, 180, 5)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from latticemd.config import load_input
+from latticemd.learning.dataset import read_dataset
 from latticemd.output.checkpoint import read_checkpoint
 from latticemd.runner import run
 
@@ -213,3 +214,27 @@ def test_ranks_that_cannot_talk_to_each_other_are_told_so(tmp_path):
         assert found.returncode == 2
         assert words in found.stderr
         assert bool(found.stderr) == (rank == "0")
+
+
+def test_labels_are_those_of_one_process(tmp_path):
+    (tmp_path / "in.yaml").write_text("""
+lattice: {type: square, shape: [6, 6]}
+model: {name: holstein, coupling: 1.5}
+forcefield: {name: poles}
+dynamics: {integrator: overdamped, dt: 0.1, steps: 4, temperature: 0.1}
+label: {vary: {seed: [1, 2, 3]}, every: 2}
+""")
+    latticemd = str(BIN / "latticemd")
+    alone = subprocess.run(
+        [latticemd, "label", "in.yaml", "-o", "one.h5"], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert alone.returncode == 0, alone.stderr
+    code, words = ended(
+        mpirun(2, latticemd, "label", "in.yaml", "-o", "two.h5", cwd=tmp_path, stdout=subprocess.DEVNULL)
+    )
+    assert code == 0, words
+    one, two = (read_dataset(tmp_path / name) for name in ("one.h5", "two.h5"))
+    assert len(one) == len(two) == 3
+    for a, b in zip(one, two, strict=True):
+        for field in ("x", "force", "energy", "density"):
+            assert getattr(a, field).tobytes() == getattr(b, field).tobytes()

@@ -13,6 +13,7 @@ from ranks import on_ranks
 
 from forcefields.cavity import Cavity
 from forcefields.ed import ExactDiagonalisation
+from forcefields.kpm import KernelPolynomial
 from forcefields.window import Window
 from latticemd import Holstein, Lattice, Simulation, State, System
 from latticemd.config import load_input
@@ -29,6 +30,7 @@ from latticemd.parallel.share import Share
 # geometry
 
 
+@settings(deadline=None)
 @given(st.integers(1, 200), st.integers(1, 12))
 def test_spans_cover_everything_once_and_differ_by_one_at_most(length, parts):
     found = spans(length, min(parts, length))
@@ -249,6 +251,19 @@ def test_every_model_can_be_cut(model, integrator, rim):
     """Sites keep their disorder, and what concerns all sites (poles, fillings, mean spins) is found together."""
     grids = [(2, 1, 1), (1, 2, 2)] if model.lattice.directions == 3 else [(2, 1), (2, 2)]
     assert_same_bytes(model, lambda: Cavity(radius=1), integrator, *grids, rim=rim)
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_a_recursion_over_the_whole_lattice_can_be_cut(precision):
+    """Rims are fetched anew every few steps, and colours and the interval of the spectrum are those of the whole."""
+    model = Holstein(Lattice("square", (32, 27)))
+    assert rim_of(model, KernelPolynomial(colours=4)) == 8
+    assert rim_of(model, KernelPolynomial(tolerance=1e-2)) is None
+
+    def forcefield():
+        return KernelPolynomial(colours=4, moments=40, precision=precision)
+
+    assert_same_bytes(model, forcefield, "langevin", (2, 1), (1, 3), (2, 2), rim=8, steps=1)
 
 
 def test_replicas_and_blocks_together():

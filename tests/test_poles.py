@@ -216,7 +216,7 @@ def test_the_model_may_change_from_step_to_step():
 def test_spectral_reach_is_a_bound_and_tighter_than_gershgorin(width):
     model = Holstein(Lattice("square", (8, 8)))
     x, hops = random_positions(model, seed=12, width=width, replicas=3), model.hops()
-    for levels, reach in zip(model.onsite(x), spectral_reach(Hamiltonian.of(model, x)), strict=True):
+    for levels, reach in zip(model.onsite(x), spectral_reach(Hamiltonian.of(model, x), model.lattice), strict=True):
         h = np.diag(levels)
         h[hops.i, hops.j] = h[hops.j, hops.i] = hops.amplitude
         largest = np.abs(np.linalg.eigvalsh(h)).max()
@@ -278,7 +278,7 @@ def test_density_error_stays_below_the_tolerance():
     for tolerance in (1e-2, 1e-4, 1e-6, 1e-8):
         error = np.abs(electrons(PoleExpansion(tolerance=tolerance), model, x).density - exact).max()
         assert 1e-5 * tolerance < error <= tolerance
-    reach = float(spectral_reach(Hamiltonian.of(model, x))[0])
+    reach = float(spectral_reach(Hamiltonian.of(model, x), model.lattice)[0])
     five = electrons(PoleExpansion(poles=5), model, x).density
     assert np.abs(five - exact).max() <= fermi_poles(0.1, reach, count=5).error
 

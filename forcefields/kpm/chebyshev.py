@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forcefields.spectrum import levels_of_sites, spectral_reach
+from latticemd.lattice import Lattice
 from latticemd.models.hamiltonian import Hamiltonian
 
 Array = NDArray[Any]
@@ -72,15 +73,15 @@ def jackson_kernel(moments: int) -> Array:
     return kernel
 
 
-def intervals(hamiltonian: Hamiltonian) -> list[Interval]:
-    """An interval for each replica that holds all levels of H_el.
+def intervals(hamiltonian: Hamiltonian, lattice: Lattice) -> list[Interval]:
+    """An interval for each replica that holds all levels of H_el on a lattice.
 
     A pure function of x, and that of -x is its mirror image to the last bit. Cost: O(N).
     """
     lowest, highest = levels_of_sites(hamiltonian)
-    centres = 0.5 * (highest.max(axis=1) + lowest.min(axis=1))
+    centres = 0.5 * (lattice.highest(highest) - lattice.highest(-lowest))
     with np.errstate(invalid="ignore"):  # a single level without hops has no reach, and makes a quotient 0/0 on the way
-        reach = (1.0 + _MARGIN) * spectral_reach(hamiltonian.measured_from(centres[:, None]))
+        reach = (1.0 + _MARGIN) * spectral_reach(hamiltonian.measured_from(centres[:, None]), lattice)
     # It needs an interval too; any will do.
     return [Interval(float(c), float(w) or 1.0) for c, w in zip(centres, reach, strict=True)]
 

@@ -23,12 +23,14 @@ from forcefields.memory import require_memory
 from latticemd.backends import kernels_for, on_device
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
+from latticemd.lattice.block import Block
 from latticemd.models.hamiltonian import DensityMatrix, Hamiltonian
 from latticemd.models.model import Model
 from latticemd.parameters import parameter
 from latticemd.rng import Stream
 
 if TYPE_CHECKING:
+    from forcefields.kpm.block import OnBlock
     from forcefields.kpm.square import OnSquare
 
 COLOURS, POLYNOMIAL = (
@@ -157,6 +159,7 @@ class KernelPolynomial:
             bytes_needed=needed,
             single=self.precision == "float32" and self._square(model) is not None,
             cuda=self._uniform(model) is not None and not self._random and not self._chooses,
+            rim=self._rim(model),
         )
 
     def prepare(self, model: Model, replicas: int) -> None:
@@ -191,21 +194,20 @@ class KernelPolynomial:
                 self.serve(model, x[r : r + 1], replica_of(out, r))
             return
         hamiltonian = Hamiltonian.of(model, x)
-        mu, series, seen = self._seen(model, hamiltonian, self._electrons(model, step), hamiltonian.wants_pairs)
-        _write(model, x, hamiltonian, mu, series, seen, out)
+        mu, seen = self._seen(model, hamiltonian, self._electrons(model, step), hamiltonian.wants_pairs)
+        _write(model, x, hamiltonian, mu, seen, out)
 
     def serve(self, model: Model, x: Array, out: Electrons) -> tuple[int, float]:
         """Evaluate one replica, x (1, N, D), with the colours that its tolerance needs; returns c and the estimated rms error."""
         hamiltonian = Hamiltonian.of(model, x)
-        bounds, pairs = intervals(hamiltonian), hamiltonian.wants_pairs
+        bounds, pairs = intervals(hamiltonian, model.lattice), hamiltonian.wants_pairs
         orbitals = model.lattice.sites * model.orbitals
         # mu is found with the fewest colours, for all others to be compared at the same one.
         _, rough = self._series(model, hamiltonian, bounds, self._electrons(model, 0, DISTANCES[0]))
-        density = [one.density for one in rough]
 
         def see(distance: int) -> Callable[[Array | None, Array | None], Probed]:
             return lambda signs, asked: self._electrons(model, 0, distance, signs, asked).propagate(
-                hamiltonian, bounds, density, pairs
+                hamiltonian, bounds, rough, pairs
             )
 
         colourings = [
@@ -215,10 +217,10 @@ class KernelPolynomial:
         signs = self._signs(1, orbitals, 0)[0]
         chosen, seen, error = finest_needed(colourings, signs, (self.tolerance or 0.0) - self._fine)
         self._report.say(f"{chosen.distance} colours", error + self._fine)
-        mu, series = np.full(1, model.mu or 0.0), rough
+        mu = np.full(1, model.mu or 0.0)
         if model.filling is not None:
-            mu, series, seen = self._seen(model, hamiltonian, self._electrons(model, 0, chosen.distance), pairs)
-        _write(model, x, hamiltonian, mu, series, seen, out)
+            mu, seen = self._seen(model, hamiltonian, self._electrons(model, 0, chosen.distance), pairs)
+        _write(model, x, hamiltonian, mu, seen, out)
         return chosen.distance, error + self._fine
 
     def _evaluate_on_device(self, model: Model, x: Array, out: Electrons) -> None:
@@ -254,7 +256,7 @@ class KernelPolynomial:
         than those of densities.
         """
         vectors = OnGraph(self._probes(model, step))
-        seen = self._seen(model, Hamiltonian.of(model, x), vectors, pairs=True)[2]
+        seen = self._seen(model, Hamiltonian.of(model, x), vectors, pairs=True)[1]
         assert seen.pairs is not None
         return seen.pairs
 
@@ -270,7 +272,7 @@ class KernelPolynomial:
         chosen = np.ones(hamiltonian.levels.shape, bool) if sites is None else np.repeat(sites, model.orbitals, axis=1)
         signs = self._signs(self.random_vectors, hamiltonian.size, 0)
         found = np.full((len(x), len(energies)), np.nan)
-        for r, interval in enumerate(intervals(hamiltonian)):
+        for r, interval in enumerate(intervals(hamiltonian, model.lattice)):
             seen = np.flatnonzero(chosen[r])
             vectors = np.zeros((hamiltonian.size, min(len(seen), self.random_vectors)))
             if len(seen) <= self.random_vectors:
@@ -291,6 +293,14 @@ class KernelPolynomial:
     def _report(self) -> Report:
         return Report("kpm", self.tolerance or POLYNOMIAL)
 
+    def _rim(self, model: Model) -> int | None:
+        """Coloured vectors with kernels can be cut into blocks; a choice of colours and a search for mu see all of them."""
+        if self._square(model) is None or self._random or self._chooses or model.filling is not None:
+            return None
+        from forcefields.kpm.block import RIM  # numba need not be loaded for other lattices
+
+        return RIM
+
     @property
     def _chooses(self) -> bool:
         """Whether the tolerance sets the colours."""
@@ -306,15 +316,15 @@ class KernelPolynomial:
         return 0.1 * (self.tolerance or POLYNOMIAL) if self._chooses else self.tolerance or POLYNOMIAL
 
     def _seen(
-        self, model: Model, hamiltonian: Hamiltonian, electrons: OnSquare | OnGraph, pairs: bool
-    ) -> tuple[Array, list[Series], Probed]:
-        """mu (R,) and the series of each replica, and what is seen of f(H) with these."""
-        bounds = intervals(hamiltonian)
+        self, model: Model, hamiltonian: Hamiltonian, electrons: OnSquare | OnBlock | OnGraph, pairs: bool
+    ) -> tuple[Array, Probed]:
+        """mu (R,), and what is seen of f(H) with the series at it."""
+        bounds = intervals(hamiltonian, model.lattice)
         mu, series = self._series(model, hamiltonian, bounds, electrons)
-        return mu, series, electrons.propagate(hamiltonian, bounds, [one.density for one in series], pairs)
+        return mu, electrons.propagate(hamiltonian, bounds, series, pairs)
 
     def _series(
-        self, model: Model, hamiltonian: Hamiltonian, bounds: list[Interval], electrons: OnSquare | OnGraph
+        self, model: Model, hamiltonian: Hamiltonian, bounds: list[Interval], electrons: OnSquare | OnBlock | OnGraph
     ) -> tuple[Array, list[Series]]:
         """mu (R,) and the series of each replica."""
         temperature = model.electronic_temperature
@@ -323,7 +333,9 @@ class KernelPolynomial:
             return np.full(len(whole), model.mu or 0.0), [self._cut(one, self._moments(one)) for one in whole]
         # In the middle of the interval a Fermi edge needs most moments, so they suffice for any mu.
         counts = [self._moments(fermi_series(interval, interval.centre, temperature)) for interval in bounds]
-        traces = electrons.propagate(hamiltonian, bounds, [np.zeros(count) for count in counts]).traces
+        traces = electrons.propagate(
+            hamiltonian, bounds, [Series(np.zeros(count), np.zeros(count)) for count in counts]
+        ).traces
         wanted = model.filling * hamiltonian.size
         mu = np.array([self._mu_of(wanted, temperature, *one) for one in zip(bounds, traces, strict=True)])
         each = zip(bounds, mu.tolist(), counts, strict=True)
@@ -347,16 +359,20 @@ class KernelPolynomial:
 
     def _electrons(
         self, model: Model, step: int, distance: int = 0, signs: Array | None = None, asked: Array | None = None
-    ) -> OnSquare | OnGraph:
+    ) -> OnSquare | OnBlock | OnGraph:
         """The vectors of a step; of colours at another distance, with signs, or some of them alone, if such are given."""
         hopping = self._square(model)
         if hopping is None:
             return OnGraph(self._probes(model, step, distance, signs, asked))
+        precision = getattr(np, self.precision)
+        if isinstance(model.lattice, Block):
+            from forcefields.kpm.block import OnBlock
+
+            return OnBlock(model.lattice, hopping, self._distance, precision)
         from forcefields.kpm.square import OnSquare  # other lattices need no numba
 
         height, width = model.lattice.shape
         random = Random(self._signs(self.random_vectors, model.lattice.sites, step)) if self._random else None
-        precision = getattr(np, self.precision)
         return OnSquare((height, width), hopping, distance or self._distance, random, precision, signs, asked)
 
     def _probes(
@@ -392,12 +408,10 @@ class KernelPolynomial:
         return np.where(normals < 0.0, -1, 1).astype(np.int8)
 
 
-def _write(
-    model: Model, x: Array, hamiltonian: Hamiltonian, mu: Array, series: list[Series], seen: Probed, out: Electrons
-) -> None:
+def _write(model: Model, x: Array, hamiltonian: Hamiltonian, mu: Array, seen: Probed, out: Electrons) -> None:
     """Everything that follows from what was seen."""
     out.mu[:] = mu
-    out.energy[:] = [(one.energy * trace).sum() for one, trace in zip(series, seen.traces, strict=True)]
+    out.energy[:] = model.lattice.total(seen.energy)
     if model.filling is not None:
         out.energy += out.mu * model.filling * hamiltonian.size
     out.energy += model.electron_constant(x)

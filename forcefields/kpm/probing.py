@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from forcefields.kpm.chebyshev import Interval
+from forcefields.kpm.chebyshev import Interval, Series
 from latticemd.models.hamiltonian import Hamiltonian
 
 Array = NDArray[Any]
@@ -33,12 +33,14 @@ class Probed(NamedTuple):
     field       shape           meaning
     ==========  ==============  =========================================================
     diagonal    (R, n)          f_ii of every orbital
+    energy      (R, n)          omega_ii of every orbital
     pairs       (R, P) or None  f_ij of the pairs of the Hamiltonian, if they were asked for
     traces      R times (M,)    Tr T_k(h)
     ==========  ==============  =========================================================
     """
 
     diagonal: Array
+    energy: Array
     pairs: Array | None
     traces: list[Array]
 
@@ -127,9 +129,9 @@ class OnGraph:
     probes: Coloured | Random
 
     def propagate(
-        self, hamiltonian: Hamiltonian, intervals: list[Interval], coefficients: list[Array], pairs: bool = False
+        self, hamiltonian: Hamiltonian, intervals: list[Interval], series: list[Series], pairs: bool = False
     ) -> Probed:
-        """f(H) for c_k, R times (M,), of its pairs too if wanted.
+        """f(H) and omega(H) for the series of each replica, f of its pairs too if wanted.
 
         Both f_ij and the conjugate of f_ji are probed, and averaged, so that a density matrix is Hermitian.
         """
@@ -140,32 +142,42 @@ class OnGraph:
             j = np.concatenate([j, hamiltonian.j, hamiltonian.i])
         found = [
             self._entries(hamiltonian.replica(r), *one, i, j)
-            for r, one in enumerate(zip(intervals, coefficients, strict=True))
+            for r, one in enumerate(zip(intervals, series, strict=True))
         ]
-        entries, traces = np.array([one for one, _ in found]), [trace for _, trace in found]
+        entries, energy, traces = (
+            np.array([one[0] for one in found]),
+            np.array([one[1] for one in found]),
+            [one[2] for one in found],
+        )
         diagonal = entries[:, : len(every)].real
         if not pairs:
-            return Probed(diagonal, None, traces)
+            return Probed(diagonal, energy.real, None, traces)
         there, back = np.split(entries[:, len(every) :], 2, axis=1)
-        return Probed(diagonal, 0.5 * (there + back.conj()), traces)
+        return Probed(diagonal, energy.real, 0.5 * (there + back.conj()), traces)
 
-    def _entries(self, one: Hamiltonian, interval: Interval, c: Array, i: Array, j: Array) -> tuple[Array, Array]:
-        """f_ij (B,) for the pairs of orbitals i, j (B,), and the traces of T_k(h) (M,), of one replica."""
-        twice = twice_scaled(one, interval)
+    def _entries(
+        self, one: Hamiltonian, interval: Interval, series: Series, i: Array, j: Array
+    ) -> tuple[Array, Array, Array]:
+        """f_ij (B,) for the pairs of orbitals i, j (B,), omega_ii (n,) and the traces of T_k(h) (M,), of one replica."""
+        twice, c, w = twice_scaled(one, interval), series.density, series.energy
         entries, traces = np.zeros(len(i), dtype=twice.dtype), np.zeros(len(c))
+        energy, every = np.zeros(one.size, dtype=twice.dtype), np.arange(one.size)
         block = max(1, BLOCK_BYTES // (twice.dtype.itemsize * one.size))
         for first in range(0, self.probes.count, block):
             v = self.probes.vectors(first, min(first + block, self.probes.count))
             before, now = v.astype(twice.dtype), 0.5 * (twice @ v)
-            image = c[0] * before
+            image, stored = c[0] * before, w[0] * before
             traces[0] += np.vdot(v, v)
             for k in range(1, len(c)):
                 image += c[k] * now
+                stored += w[k] * now
                 traces[k] += np.vdot(v, now).real
                 if k + 1 < len(c):
                     before, now = now, twice @ now - before
             self.probes.add(image, first, i, j, entries)
-        return self.probes.weight * entries, self.probes.weight * traces
+            self.probes.add(stored, first, every, every, energy)
+        weight = self.probes.weight
+        return weight * entries, weight * energy, weight * traces
 
 
 def twice_scaled(one: Hamiltonian, interval: Interval) -> Any:

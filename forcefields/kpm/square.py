@@ -15,7 +15,7 @@ import numpy as np
 from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 
-from forcefields.kpm.chebyshev import Interval
+from forcefields.kpm.chebyshev import Interval, Series
 from forcefields.kpm.colouring import colours_along
 from forcefields.kpm.probing import Probed, Random
 from latticemd.models.hamiltonian import Hamiltonian
@@ -48,16 +48,16 @@ class OnSquare:
     asked: Array | None = None
 
     def propagate(
-        self, hamiltonian: Hamiltonian, intervals: list[Interval], coefficients: list[Array], pairs: bool = False
+        self, hamiltonian: Hamiltonian, intervals: list[Interval], series: list[Series], pairs: bool = False
     ) -> Probed:
         """See `probing.OnGraph.propagate`; pairs are never seen here, nor needed."""
         levels = hamiltonian.levels
-        replicas, longest = len(levels), max(len(c) for c in coefficients)
+        replicas, longest = len(levels), max(one.moments for one in series)
         centre = np.array([interval.centre for interval in intervals])
         scale = np.array([2.0 / interval.half_width for interval in intervals])
-        padded = np.zeros((replicas, longest))
-        for r, c in enumerate(coefficients):
-            padded[r, : len(c)] = c
+        padded = np.zeros((replicas, 2, longest))
+        for r, one in enumerate(series):
+            padded[r, :, : one.moments] = one.density, one.energy
         down, across = (colours_along(extent, self.distance) for extent in self.shape)
         numbers, weight = np.arange((down.max() + 1) * (across.max() + 1)), 1.0
         signs = np.zeros((0, *self.shape), np.int8)
@@ -69,9 +69,9 @@ class OnSquare:
         if self.asked is not None:
             numbers = self.asked
         count = len(numbers)
-        density = np.zeros((replicas, count if self.random else 1, *self.shape))
+        found = np.zeros((replicas, count if self.random else 1, 2, *self.shape))
         traces = np.zeros((replicas, count, longest))
-        work = count * sum(len(c) for c in coefficients) * levels.shape[1]
+        work = count * sum(one.moments for one in series) * levels.shape[1]
         workers = min(get_num_threads(), replicas * count) if work >= _PARALLEL_FROM else 1
         run = _shares_parallel if workers > 1 else _shares_serial
         run(
@@ -79,18 +79,18 @@ class OnSquare:
             (scale[:, None] * (levels - centre[:, None])).reshape(-1, *self.shape).astype(self.precision),
             (scale * self.hopping).astype(self.precision),
             padded,
-            np.array([len(c) for c in coefficients]),
+            np.array([one.moments for one in series]),
             down,
             across,
             self.random is not None,
             signs,
             numbers,
-            density,
+            found,
             traces,
         )
         summed = weight * traces.sum(axis=1)
-        whole = weight * density.sum(axis=1).reshape(levels.shape)
-        return Probed(whole, None, [summed[r, : len(c)] for r, c in enumerate(coefficients)])
+        density, energy = (weight * found[:, :, n].sum(axis=1).reshape(levels.shape) for n in range(2))
+        return Probed(density, energy, None, [summed[r, : one.moments] for r, one in enumerate(series)])
 
 
 def working_bytes(shape: tuple[int, int], precision: Any) -> int:
@@ -100,7 +100,7 @@ def working_bytes(shape: tuple[int, int], precision: Any) -> int:
 
 
 @_jit
-def _stride(columns: int, itemsize: int) -> int:
+def stride_of(columns: int, itemsize: int) -> int:
     """Numbers from one row of a buffer to the next: a row, what lies beyond its two ends, and the rest of a cache line."""
     line = _LINE // itemsize
     return (columns + 2 + line - 1) // line * line
@@ -109,11 +109,11 @@ def _stride(columns: int, itemsize: int) -> int:
 @_jit
 def _buffer_size(rows: int, columns: int, itemsize: int) -> int:
     """Numbers in a buffer: all rows, one more above and below, a cache line before and one after."""
-    return (rows + 2) * _stride(columns, itemsize) + 2 * (_LINE // itemsize)
+    return (rows + 2) * stride_of(columns, itemsize) + 2 * (_LINE // itemsize)
 
 
 @_jit
-def _buffer(rows: int, columns: int, like: Array) -> Array:
+def make_buffer(rows: int, columns: int, like: Array) -> Array:
     """Zeros whose first number begins a cache line."""
     size = _buffer_size(rows, columns, like.itemsize)
     whole = np.zeros(size + _LINE // like.itemsize, like.dtype)
@@ -122,7 +122,7 @@ def _buffer(rows: int, columns: int, like: Array) -> Array:
 
 
 @_jit
-def _row(row: int, stride: int, itemsize: int) -> int:
+def row_of(row: int, stride: int, itemsize: int) -> int:
     """Where a row begins."""
     return (row + 1) * stride + _LINE // itemsize
 
@@ -144,13 +144,13 @@ def _step(
 
 
 @_jit
-def _close(begin: int, end: int, shape: tuple[int, int], stride: int, t: Array) -> None:
+def close_rows(begin: int, end: int, shape: tuple[int, int], stride: int, t: Array) -> None:
     """Copy the ends of rows begin ... end - 1, and the first and the last row, to where their periodic neighbours look."""
     rows, columns = shape
     for row in range(begin, end):
-        first = _row(row, stride, t.itemsize)
+        first = row_of(row, stride, t.itemsize)
         t[first - 1], t[first + columns] = t[first + columns - 1], t[first]
-    top, bottom = _row(0, stride, t.itemsize), _row(rows - 1, stride, t.itemsize)
+    top, bottom = row_of(0, stride, t.itemsize), row_of(rows - 1, stride, t.itemsize)
     if begin == 0:
         t[bottom + stride - 1 : bottom + stride + columns + 1] = t[top - 1 : top + columns + 1]
     if end == rows:
@@ -159,30 +159,34 @@ def _close(begin: int, end: int, shape: tuple[int, int], stride: int, t: Array) 
 
 @_jit
 def _take(
-    begin: int, end: int, stride: int, rows: Array, columns: Array, signs: Array, c: float, t: Array, found: Array
+    begin: int, end: int, stride: int, rows: Array, columns: Array, signs: Array, c: Array, t: Array, found: Array
 ) -> float:
     """Add c v T_k v on the sites of the vector in rows begin ... end - 1 to `found`, and return the sum of v T_k v.
 
-    Those sites are `columns` of the rows that `rows` marks; `found` (Lx, columns) has no gaps, so that it stays in cache.
+    Those sites are `columns` of the rows that `rows` marks; `found` (2, Lx, columns), for the c (2,) of density and energy, has
+    no gaps, so that it stays in cache.
     """
     total = 0.0
     for row in range(begin, end):
         if rows[row]:
-            first, sums = _row(row, stride, t.itemsize), found[row]
+            first, sums, stored = row_of(row, stride, t.itemsize), found[0, row], found[1, row]
             if signs.size and columns.size == signs.shape[1]:
                 for n in range(columns.size):
                     value = signs[row, n] * float(t[first + n])
-                    sums[n] += c * value
+                    sums[n] += c[0] * value
+                    stored[n] += c[1] * value
                     total += value
             elif signs.size:
                 for n in range(columns.size):
                     value = signs[row, columns[n]] * float(t[first + columns[n]])
-                    sums[n] += c * value
+                    sums[n] += c[0] * value
+                    stored[n] += c[1] * value
                     total += value
             else:
                 for n in range(columns.size):
                     value = float(t[first + columns[n]])
-                    sums[n] += c * value
+                    sums[n] += c[0] * value
+                    stored[n] += c[1] * value
                     total += value
     return total
 
@@ -200,12 +204,12 @@ def _advance(
     rows: Array,
     columns: Array,
     signs: Array,
-    c: float,
+    c: Array,
     found: Array,
 ) -> float:
     """The next Chebyshev step in rows begin ... end - 1, and what they give: see `_step` and `_take`."""
-    _step(_row(begin, stride, level.itemsize), end - begin, shape[1], stride, level, hop, now, before)
-    _close(begin, end, shape, stride, before)
+    _step(row_of(begin, stride, level.itemsize), end - begin, shape[1], stride, level, hop, now, before)
+    close_rows(begin, end, shape, stride, before)
     return _take(begin, end, stride, rows, columns, signs, c, before, found)
 
 
@@ -223,47 +227,93 @@ def _do_vector(
     density: Array,
     trace: Array,
 ) -> None:
-    """Add what one vector gives to the density (Lx, Ly) and to the traces (M,)."""
+    """Add what one vector gives to density and energy (2, Lx, Ly) and to the traces (M,)."""
+    found = np.zeros((2, diagonal.shape[0], columns.size))
+    begin_vector(diagonal, hop, c, rows, columns, signs, level, even, odd, found, trace)
+    for start in range(2, len(c), _WAVES):
+        waves = min(_WAVES, len(c) - start)
+        run_waves(start, waves, diagonal.shape, hop, c, rows, columns, signs, level, even, odd, found, trace)
+    end_vector(rows, columns, found, density)
+
+
+@_jit
+def end_vector(rows: Array, columns: Array, found: Array, density: Array) -> None:
+    """Add what was found (2, Lx, columns) to density and energy (2, Lx, Ly)."""
+    for row in range(rows.size):
+        if rows[row]:
+            for n in range(columns.size):
+                density[0, row, columns[n]] += found[0, row, n]
+                density[1, row, columns[n]] += found[1, row, n]
+
+
+@_jit
+def begin_vector(
+    diagonal: Array,
+    hop: Any,
+    c: Array,
+    rows: Array,
+    columns: Array,
+    signs: Array,
+    level: Array,
+    even: Array,
+    odd: Array,
+    found: Array,
+    trace: Array,
+) -> None:
+    """T_0 v and T_1 v, and what they give."""
     shape = diagonal.shape
-    stride = _stride(shape[1], diagonal.itemsize)
-    found = np.zeros((shape[0], columns.size))
+    stride = stride_of(shape[1], diagonal.itemsize)
     even[:] = 0.0
     odd[:] = 0.0
     for row in range(shape[0]):
-        first = _row(row, stride, diagonal.itemsize)
+        first = row_of(row, stride, diagonal.itemsize)
         level[first : first + shape[1]] = diagonal[row]
         if rows[row]:
             for n in range(columns.size):
                 even[first + columns[n]] = signs[row, columns[n]] if signs.size else 1
-    _close(0, shape[0], shape, stride, even)
+    close_rows(0, shape[0], shape, stride, even)
     trace[0] = _take(0, shape[0], stride, rows, columns, signs, c[0], even, found)
-    _step(_row(0, stride, diagonal.itemsize), shape[0], shape[1], stride, level, hop, even, odd)
+    _step(row_of(0, stride, diagonal.itemsize), shape[0], shape[1], stride, level, hop, even, odd)
     for i in range(odd.size):
         odd[i] *= 0.5  # T_1 = h T_0
-    _close(0, shape[0], shape, stride, odd)
+    close_rows(0, shape[0], shape, stride, odd)
     trace[1] = _take(0, shape[0], stride, rows, columns, signs, c[1], odd, found)
+
+
+@_jit
+def run_waves(
+    start: int,
+    waves: int,
+    shape: tuple[int, int],
+    hop: Any,
+    c: Array,
+    rows: Array,
+    columns: Array,
+    signs: Array,
+    level: Array,
+    even: Array,
+    odd: Array,
+    found: Array,
+    trace: Array,
+) -> None:
+    """T_k v for k = start, ..., start + waves - 1, and what they give."""
+    stride = stride_of(shape[1], level.itemsize)
     group = max(2, _GROUP // stride)
-    for start in range(2, c.size, _WAVES):
-        waves = min(_WAVES, c.size - start)
-        for last in range(group, shape[0] + 2 * (waves - 1) + group, group):
-            for wave in range(waves):
-                # Wave n starts n rows down and stays two rows behind wave n - 1, which has then finished the rows on both sides:
-                # there it left the T_k that wave n needs, and has no more use for the T_{k-1} that wave n overwrites.
-                done, ahead = max(0, last - group - 2 * wave), min(shape[0], last - 2 * wave)
-                if done >= ahead:
-                    continue
-                k, offset = start + wave, wave % shape[0]
-                now, before = (odd, even) if k % 2 == 0 else (even, odd)
-                for turn in (0, shape[0]):  # rows up to the last one, and those that go on with the first
-                    begin, end = max(offset + done - turn, 0), min(offset + ahead - turn, shape[0])
-                    if begin < end:
-                        trace[k] += _advance(
-                            begin, end, shape, stride, level, hop, now, before, rows, columns, signs, c[k], found
-                        )
-    for row in range(shape[0]):
-        if rows[row]:
-            for n in range(columns.size):
-                density[row, columns[n]] += found[row, n]
+    for last in range(group, shape[0] + 2 * (waves - 1) + group, group):
+        for wave in range(waves):
+            # Wave n starts n rows down and stays two rows behind wave n - 1, which has then finished the rows on both sides:
+            # there it left the T_k that wave n needs, and has no more use for the T_{k-1} that wave n overwrites.
+            done, ahead = max(0, last - group - 2 * wave), min(shape[0], last - 2 * wave)
+            if done >= ahead:
+                continue
+            k, offset = start + wave, wave % shape[0]
+            now, before = (odd, even) if k % 2 == 0 else (even, odd)
+            for turn in (0, shape[0]):  # rows up to the last one, and those that go on with the first
+                begin, end = max(offset + done - turn, 0), min(offset + ahead - turn, shape[0])
+                if begin < end:
+                    trace[k] += _advance(
+                        begin, end, shape, stride, level, hop, now, before, rows, columns, signs, c[k], found
+                    )
 
 
 @_jit
@@ -282,13 +332,13 @@ def _do_share(
     density: Array,
     traces: Array,
 ) -> None:
-    """Every workers-th vector: its density (R, 1 or V, Lx, Ly) and traces (R, V, M).
+    """Every workers-th vector: its density and energy (R, 1 or V, 2, Lx, Ly) and traces (R, V, M).
 
     `numbers` (V,) are those of the vectors; `signs` (V, Lx, Ly) of random ones, (1, Lx, Ly) or none of coloured ones.
     """
     rows, columns = diagonal.shape[1:]
-    level, even = _buffer(rows, columns, diagonal), _buffer(rows, columns, diagonal)
-    odd = _buffer(rows, columns, diagonal)
+    level, even = make_buffer(rows, columns, diagonal), make_buffer(rows, columns, diagonal)
+    odd = make_buffer(rows, columns, diagonal)
     vectors, beside = traces.shape[1], across.max() + 1
     for task in range(worker, traces.shape[0] * vectors, workers):
         r, v = task // vectors, task % vectors
@@ -296,7 +346,7 @@ def _do_share(
         _do_vector(
             diagonal[r],
             hop[r],
-            coefficients[r, : counts[r]],
+            coefficients[r, :, : counts[r]].T.copy(),
             np.ones(rows, np.bool_) if random else down == number // beside,
             np.arange(columns) if random else np.nonzero(across == number % beside)[0],
             signs[own : own + 1].reshape(-1, columns),

@@ -14,10 +14,13 @@ from latticemd.lattice.lattice import Array, Lattice
 
 @dataclass(frozen=True)
 class Everywhere:
-    """How a block learns about the whole lattice: from values (R, n, ...) of its own cells, their sums and maxima (R,)."""
+    """How a block learns about the whole lattice: from values (R, n, ...) of its own cells, their sums and maxima (R,), and those
+    of all its cells (R, N, ...).
+    """
 
     total: Callable[[Array], Array]
     highest: Callable[[Array], Array]
+    extended: Callable[[Array], Array]
 
 
 @dataclass(frozen=True, init=False)
@@ -66,6 +69,10 @@ class Block(Lattice):
         """See `Lattice.highest`."""
         return self.everywhere.highest(self.cropped(values))
 
+    def refreshed(self, values: Array) -> Array:
+        """See `Lattice.refreshed`."""
+        return self.everywhere.extended(self.cropped(values))
+
     def cropped(self, values: Array) -> Array:
         """The part of values (R, N, ...) on the block that belongs to the cells which the rank has, (R, n, ...)."""
         return np.ascontiguousarray(self._inner(values)).reshape(len(values), -1, *values.shape[2:])
@@ -79,11 +86,15 @@ class Block(Lattice):
         cells = values.reshape(len(values), *self.shape, len(self.cell.basis), *values.shape[2:])
         return np.asarray(cells[(slice(None), *(slice(*span) for span in self.own))])
 
+    @property
+    def along(self) -> list[Array]:
+        """Coordinates on the whole lattice of the layers along each direction."""
+        return [np.concatenate([np.arange(*stretch) for stretch in stretches]) for stretches in self.known]
+
     @cached_property
     def places(self) -> Array:
         """See `Lattice.places`."""
-        known = [np.concatenate([np.arange(*stretch) for stretch in stretches]) for stretches in self.known]
-        cells = np.stack(np.meshgrid(*known, indexing="ij"), axis=-1).reshape(-1, self.directions)
+        cells = np.stack(np.meshgrid(*self.along, indexing="ij"), axis=-1).reshape(-1, self.directions)
         return np.repeat(cells, len(self.cell.basis), axis=0)
 
     @cached_property

@@ -208,6 +208,10 @@ class Lattice:
         """The largest value (R,) of (R, N) over all sites of the whole lattice."""
         return np.asarray(values.max(axis=1))
 
+    def refreshed(self, values: Array) -> Array:
+        """Values (R, N, ...) after a step that looked at neighbours: of a block, those around its own sites are fetched anew."""
+        return values
+
     @cached_property
     def numbers(self) -> Array:
         """Numbers (N,) of the sites on the whole lattice."""

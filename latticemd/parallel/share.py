@@ -58,7 +58,7 @@ class Share(Place):
         """The lattice on which this rank computes: the whole, or a block with the cells around it."""
         if not self.divided:
             return self.whole
-        everywhere = Everywhere(self.total, self.highest)
+        everywhere = Everywhere(self.total, self.highest, self.extended)
         return Block(self.whole, self.partition.known(self.world.rank), self.halo.own, everywhere)
 
     @property

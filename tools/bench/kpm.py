@@ -66,8 +66,8 @@ def measure_speed(side: int, repeats: int) -> bool:
     model = Holstein(Lattice("square", (side, side)))
     x = np.random.default_rng(0).normal(size=(1, side * side, 1))
     hamiltonian, met = Hamiltonian.of(model, x), True
-    bounds = intervals(hamiltonian)
-    coefficients = [fermi_series(bounds[0], 0.0, 0.1).density[:MOMENTS]]
+    bounds = intervals(hamiltonian, model.lattice)
+    series = [fermi_series(bounds[0], 0.0, 0.1).cut(MOMENTS)]
     for precision in FLOOR_LIMITS:
         kind = getattr(np, precision)
         numbers = 2**27 // np.dtype(kind).itemsize
@@ -75,7 +75,7 @@ def measure_speed(side: int, repeats: int) -> bool:
         matrix = sparse_hamiltonian(model, x, precision)
         kernel = OnSquare((side, side), -1.0, 8, None, kind)
         calls: dict[str, tuple[Callable[[], Any], int]] = {
-            "step": (lambda kernel=kernel: kernel.propagate(hamiltonian, bounds, coefficients), 64 * MOMENTS * side**2),
+            "step": (lambda kernel=kernel: kernel.propagate(hamiltonian, bounds, series), 64 * MOMENTS * side**2),
             "floor": (lambda big=big, other=other: stream(big, other), numbers),
             "csr": (lambda matrix=matrix, vector=vector: matrix @ vector, side**2),
         }
@@ -117,7 +117,7 @@ def measure_errors(side: int) -> bool:
     )
     for name, model, x in states_of(side):
         exact = evaluated(ExactDiagonalisation(), model, x)()
-        bounds = intervals(Hamiltonian.of(model, x))
+        bounds = intervals(Hamiltonian.of(model, x), model.lattice)
         moments = max(fermi_series(one, 0.0, model.electronic_temperature).enough(1e-6) for one in bounds)
         for colours in (*COLOURS, side):
             forcefield = KernelPolynomial(colours=colours, tolerance=1e-6)

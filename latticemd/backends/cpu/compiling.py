@@ -6,6 +6,7 @@ would share, and overwrite, one entry of numba's cache.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,8 @@ def rows_of(array: Array) -> Array:
 
 
 def pieces_of(x: Array, place: Place, most: int = BLOCK) -> Array:
-    """How (R, N, D) is cut for a sweep, (B, 3): see `Place.pieces`."""
-    return place.pieces(x.shape[1], x.shape[2], most)
+    """How (R, N, ...) is cut for a sweep, (B, 3): see `Place.pieces`."""
+    return place.pieces(x.shape[1], math.prod(x.shape[2:]), most)
 
 
 def words_of(key: int, stream: int, occurrence: int, step: int, first_replica: int) -> Array:
