@@ -23,7 +23,7 @@ Array = NDArray[Any]
 class Frame:
     """What can be seen at one step; each quantity is computed when a reporter first asks for it.
 
-    `x`, `p`, forces, density and energies are arrays on the host, brought there when they are asked for; forces are first
+    Positions, momenta, forces, density and energies are arrays on the host, brought there when they are asked for; forces are first
     evaluated where the integrator's word leaves them behind the positions. `state` itself may be on a GPU.
     """
 
@@ -48,12 +48,12 @@ class Frame:
         return self._system
 
     @cached_property
-    def x(self) -> Array:
+    def positions(self) -> Array:
         """The classical variable (R, N, D) [length]."""
         return on_host(self.state.x)
 
     @cached_property
-    def p(self) -> Array:
+    def momenta(self) -> Array:
         """Its momentum (R, N, D) [mass length/time]."""
         return on_host(self.state.p)
 
@@ -99,7 +99,7 @@ class Frame:
     @cached_property
     def order_field(self) -> Array:
         """The local order parameter (R, N)."""
-        return self.model.order_field(self.x, self.density)
+        return self.model.order_field(self.positions, self.density)
 
 
 class Reporter(Protocol):

@@ -123,7 +123,7 @@ def ceilings(report: Report) -> None:
     report.add("float32 multiply-adds", "registers", report.facts["fp32"] / 1e12, "TFLOP/s")
     n = 64 if report.quick else 8192
     c = zeros((n, n), np.float32)
-    product = 2.0 * n**3 / seconds_of(lambda: np.matmul(c, c))
+    product = 2.0 * n**3 / seconds_of(lambda: c @ c)
     report.add("float32 matrix product", f"{n}", product / 1e12, "TFLOP/s", product / report.facts["fp32"], "float32")
 
 

@@ -100,7 +100,7 @@ class Holstein(Model):
     def electron_constant(self, x: Array) -> Array:
         """+g/2 sum_i Q_i, from the 1/2 in n_i - 1/2."""
         felt = np.where(self._vacant[:, None], 0.0, x) if self.vacancies else x
-        return 0.5 * self.coupling * felt.sum(axis=(1, 2))
+        return 0.5 * self.coupling * felt.sum(axis=(1, 2), dtype=np.float64)
 
     def electronic_force(self, rho: DensityMatrix, x: Array, out: Array) -> None:
         """g (<n_i> - 1/2)."""
@@ -123,10 +123,10 @@ class Holstein(Model):
         """k/2 sum_i Q_i^2 + kappa sum_<ij> Q_i Q_j."""
         if not self._same_everywhere:
             return super().classical_energy(x)
-        springs = 0.5 * self.stiffness * np.einsum("rnd,rnd->r", x, x)
+        springs = 0.5 * self.stiffness * np.einsum("rnd,rnd->r", x, x, dtype=np.float64)
         around = np.zeros_like(x)
         kernels_for(x).neighbour_sum(self.lattice.stencil(), x, around, 0.0, 1.0, around)
-        return springs + 0.5 * self.intersite * np.einsum("rnd,rnd->r", x, around)
+        return springs + 0.5 * self.intersite * np.einsum("rnd,rnd->r", x, around, dtype=np.float64)
 
     def total_force(self, x: Array, electronic: Array, out: Array) -> None:
         """Electronic force - k Q_i - kappa sum_{j nn i} Q_j."""

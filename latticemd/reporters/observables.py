@@ -34,9 +34,9 @@ def temperature(frame: Frame, options: dict[str, Any]) -> Values:
     """Kinetic temperature 2 K/N D (where there are momenta) and the virial one of displacements, a configurational one [energy]."""
     values: Values = {}
     if frame.model.motion is Motion.DISPLACEMENT:
-        values["virial_temperature"] = (observables.virial_temperature(frame.x, frame.force), "energy")
+        values["virial_temperature"] = (observables.virial_temperature(frame.positions, frame.force), "energy")
     if frame.integrator.momenta:
-        kinetic = observables.kinetic_temperature(frame.kinetic_energy, frame.x[0].size)
+        kinetic = observables.kinetic_temperature(frame.kinetic_energy, frame.positions[0].size)
         values["temperature"] = (kinetic, "energy")
     return values
 

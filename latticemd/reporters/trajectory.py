@@ -40,9 +40,14 @@ class TrajectoryReporter:
 
     def report(self, frame: Frame) -> None:
         """Append one row per field and replica."""
-        replicas = len(frame.x)
-        shown = frame.model.displaced(frame.x).astype(np.float32)
-        values = {"displacement": frame.x, "momentum": frame.p, "force": frame.force, "density": frame.density}
+        replicas = len(frame.positions)
+        shown = frame.model.displaced(frame.positions).astype(np.float32)
+        values = {
+            "displacement": frame.positions,
+            "momentum": frame.momenta,
+            "force": frame.force,
+            "density": frame.density,
+        }
         if "uncertainty" in self.fields:
             values["uncertainty"] = frame.uncertainty
         for r in range(replicas):
