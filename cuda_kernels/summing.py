@@ -95,6 +95,22 @@ def dot(a: Array, b: Array, factor: float, per_row: int, parts: Array, arrived: 
 
 
 @kernel
+def total(a: Array, per_row: int, parts: Array, arrived: Array, out: Array) -> None:
+    """out[r] = sum_e a[r, e] of an array (R, n), in double precision."""
+    scratch = cuda.shared.array(THREADS, np.float64)
+    last = cuda.shared.array(1, np.int32)
+    r, block = row_and_block(per_row)
+    own = 0.0
+    for turn in range(2 * TURNS):
+        e = (2 * TURNS * block + turn) * THREADS + cuda.threadIdx.x
+        if e < a.shape[1]:
+            own += float(a[r, e])
+    found = sum_of_row(own, r, block, per_row, parts, arrived, scratch, last)
+    if last[0] == 1 and cuda.threadIdx.x == 0:
+        out[r] = found
+
+
+@kernel
 def note_unbounded(x: Array, largest: float, alarm: Array) -> None:
     """Set alarm[0] = 1 unless every element of x (n,) is a number of modulus below `largest`."""
     e = cuda.grid(1)

@@ -15,6 +15,7 @@ from latticemd.forcefield import Array, Capabilities, Electrons
 from latticemd.models.model import Model
 from latticemd.parameters import parameter
 
+_TYPICAL_ORDER = 160  # of windows, before positions are known
 EXACT_SITES = 4096  # up to which `poles` takes no longer than measuring the error of anything else
 
 
@@ -59,8 +60,11 @@ class Auto:
         """Release every force field that was chosen."""
         self._chooser.close()
 
-    def candidates(self, model: Model) -> list[Candidate]:
-        """From cheap to dear, by the times per site that tools/bench/comparison.py finds in double precision."""
+    def candidates(self, model: Model, x: Array | None = None) -> list[Candidate]:
+        """From cheap to dear at x, by the times per site that tools/bench/comparison.py finds in double precision.
+
+        The cost of a window follows from the moments that its sites need there, which the width of their spectrum decides.
+        """
         poles = Candidate("poles", PoleExpansion(), exact=True)
         if model.lattice.sites <= EXACT_SITES or not self._can_be_sampled(model):
             return [poles]
@@ -73,7 +77,8 @@ class Auto:
                     Candidate(f"cavity, radius {radius}", Cavity(radius=radius, tolerance=fine), cells=2 * radius + 1),
                 )
             )
-        for width, seconds in ((17, 8.5e-6), (25, 16e-6)):
+        for width, seconds in ((9, 1.5e-8), (13, 2.7e-8), (17, 4.5e-8), (25, 9.8e-8)):  # per moment
             window = Window(width=width, tolerance=0.3 * self.tolerance)
-            costs.append((seconds, Candidate(f"window, width {width}", window, cells=width)))
+            moments = _TYPICAL_ORDER if x is None else window.mean_order(model, x)
+            costs.append((seconds * moments, Candidate(f"window, width {width}", window, cells=width)))
         return [candidate for _, candidate in sorted(costs, key=lambda cost: cost[0])]

@@ -74,6 +74,18 @@ def extremes(blocks: Array) -> tuple[Array, Array]:
     return values[..., 0], values[..., -1]
 
 
+def weighted(weights: Array, values: Array) -> Array:
+    """sum_p weights_p values_p of real weights (P,) and arrays (P, ...), one term after the other.
+
+    BLAS adds up in an order that depends on how many sites there are, and where among them one is.
+    """
+    total = np.zeros_like(values[0])
+    for weight, value in zip(weights, values, strict=True):
+        # As pairs of real numbers: so each is multiplied once and added once on any machine.
+        total.view(np.float64)[...] += weight * np.ascontiguousarray(value).view(np.float64)
+    return total
+
+
 def as_matrices(blocks: Array, orbitals: int) -> Array:
     """Blocks (n,) or (n, o, o) as (n, o, o), where numbers stand for multiples of 1."""
     return blocks if are_matrices(blocks) else as_blocks(blocks, orbitals)

@@ -45,6 +45,9 @@ class Candidate:
     cells: int = 1
 
 
+Listing = Callable[[Model, Array | None], Sequence[Candidate]]
+
+
 class Report:
     """Writes to the log what serves, and how good it is, whenever that changes."""
 
@@ -83,10 +86,11 @@ class Chooser:
     If no candidate is good enough the last one serves, and the log says so. The choice is a pure function of the model and the
     positions of a replica: the same after a restart, alone and in a batch. It is logged, with the estimate, whenever it
     changes. Where it changes, the force jumps by no more than the tolerance. `candidates` lists them for a model from cheap to
-    dear; the first one is only compared with.
+    dear, as far as that is known at positions x (1, N, D) or, with None, before there are any; the first one is only compared
+    with.
     """
 
-    def __init__(self, name: str, tolerance: float, candidates: Callable[[Model], Sequence[Candidate]]) -> None:
+    def __init__(self, name: str, tolerance: float, candidates: Listing) -> None:
         self.name = name
         self.tolerance = tolerance
         self.candidates = candidates
@@ -95,7 +99,7 @@ class Chooser:
 
     def capabilities(self, model: Model, replicas: int) -> Capabilities:
         """What holds for all candidates; a choice depends on samples from everywhere."""
-        each = [candidate.forcefield.capabilities(model, 1) for candidate in self.candidates(model)]
+        each = [candidate.forcefield.capabilities(model, 1) for candidate in self.candidates(model, None)]
         return Capabilities(
             conservative=len(each) == 1 and each[0].conservative,
             deterministic=True,
@@ -108,7 +112,7 @@ class Chooser:
     def prepare(self, model: Model, replicas: int) -> None:
         """Candidates are prepared when they are first chosen. Raises InputError if none of them serves the model."""
         refused = []
-        for candidate in self.candidates(model):
+        for candidate in self.candidates(model, None):
             try:
                 candidate.forcefield.prepare(model, 1)
             except InputError as error:
@@ -132,7 +136,7 @@ class Chooser:
 
     def serve(self, model: Model, x: Array, step: int, out: Electrons) -> tuple[Candidate, float]:
         """Evaluate one replica, x (1, N, D), with the candidate it needs; returns this and its estimated rms error."""
-        candidates = self.candidates(model)
+        candidates = self.candidates(model, x)
         last, scale = len(candidates) - 1, response(model, x)
         samples = [] if candidates[0].exact else _solved_samples(model, x[0])
         before: Electrons | None = None
@@ -174,8 +178,8 @@ class Sized(ABC):
     tolerance: float | None
 
     @abstractmethod
-    def rungs(self, model: Model) -> list[Candidate]:
-        """Force fields of this kind from small to large; empty if there is nothing to choose."""
+    def rungs(self, model: Model, x: Array | None = None) -> list[Candidate]:
+        """Force fields of this kind from small to large, whatever x is; empty if there is nothing to choose."""
 
     @property
     @abstractmethod

@@ -108,9 +108,9 @@ class Coulomb(Pairs):
         return self.strength, 0.0
 
     def typical_stiffness(self, model: Model) -> float:
-        """2 k q^2 / 1^3, and 1 without charges."""
+        """2 k q^2 / 1^3 of the largest charge, and 1 without charges."""
         assert isinstance(model, Particles)
-        return 2.0 * abs(self.strength) * model.charge**2 or 1.0
+        return 2.0 * abs(self.strength) * float(np.abs(model.q).max()) ** 2 or 1.0
 
     def carried(self, model: Particles) -> Array:
         """The charges."""
@@ -142,12 +142,12 @@ class Springs(Pairs):
 
 @dataclass(frozen=True)
 class Gravity(Pairs):
-    """U = -G sum_{i<j} m^2 / sqrt(r_ij^2 + s^2): the softening s keeps the force finite where particles meet.
+    """U = -G sum_{i<j} m_i m_j / sqrt(r_ij^2 + s^2): the softening s keeps the force finite where particles meet.
 
     Reference: Aarseth, doi:10.1093/mnras/126.3.223 (softened N-body simulations).
     """
 
-    strength: float = parameter(1.0, doc="G of G m^2 / r", dimension="energy length/mass^2")
+    strength: float = parameter(1.0, doc="G of G m_i m_j / r", dimension="energy length/mass^2")
     softening: float = parameter(0.0, doc="softening length s", dimension="length", ge=0)
     pair: ClassVar[Pair] = staticmethod(pairs.gravity)
 
@@ -156,12 +156,14 @@ class Gravity(Pairs):
         return self.strength, self.softening
 
     def typical_stiffness(self, model: Model) -> float:
-        """N G m^2 / s^3, with 1 for s where nothing softens."""
-        return model.lattice.sites * abs(self.strength) * model.inertia() ** 2 / (self.softening or 1.0) ** 3
+        """N G m M / s^3, with M the largest mass, and 1 for s where nothing softens."""
+        assert isinstance(model, Particles)
+        heaviest = float(model.m.max())
+        return model.lattice.sites * abs(self.strength) * model.inertia() * heaviest / (self.softening or 1.0) ** 3
 
     def carried(self, model: Particles) -> Array:
         """The mass of each particle."""
-        return np.full(model.lattice.sites, model.mass)
+        return model.m
 
 
 @dataclass(frozen=True)

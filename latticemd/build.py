@@ -11,11 +11,16 @@ import numpy as np
 from latticemd.backends import kernels_for
 from latticemd.backends.gpu import require_gpu, require_gpu_memory
 from latticemd.config import RunInput, load_input
+from latticemd.config.components import PropagatorInput
 from latticemd.errors import InputError, OutputError
 from latticemd.forcefield import ForceField
 from latticemd.integrators import Integrator, load_integrator
 from latticemd.models.model import Model, Motion
+from latticemd.parallel.choosing import chosen_partition
+from latticemd.parallel.comm import Alone
+from latticemd.parallel.share import Share
 from latticemd.plugins import load_plugin
+from latticemd.propagator import Propagator
 from latticemd.ramps import Ramp
 from latticemd.rng import Stream
 from latticemd.simulation import Simulation, thermal_momenta
@@ -33,7 +38,7 @@ def load_simulation(path: str | Path, *settings: str) -> Simulation:
     run = load_input(Path(path), settings)
     system = build_system(run)
     state = placed(run, build_state(run, system.model))
-    return Simulation(system, build_integrator(run), state)
+    return Simulation(system, build_propagator(run), state)
 
 
 def build_ramp(value: Any) -> Ramp:
@@ -53,7 +58,9 @@ def build_model(run: RunInput) -> tuple[Model, dict[str, Ramp]]:
     """The model at step 0 and the ramps of those parameters that change."""
     lattice = run.lattice.to_lattice()
     given = {name: value for name, value in run.model.parameters.items() if value is not None}
-    ramps = {name: build_ramp(value) for name, value in given.items() if not isinstance(value, int | float | str)}
+    ramps = {
+        name: build_ramp(value) for name, value in given.items() if not isinstance(value, int | float | str | tuple)
+    }
     values = {name: ramps[name](0) if name in ramps else value for name, value in given.items()}
     model = load_plugin("model", run.model.name)(lattice, **values)
     return model, {name: ramp for name, ramp in ramps.items() if not ramp.is_constant}
@@ -65,14 +72,23 @@ def build_forcefield(run: RunInput) -> ForceField:
     return forcefield
 
 
-def build_system(run: RunInput, replicas: int | None = None) -> System:
-    """Model and force field of an input, ready to evaluate. Raises InputError if they do not fit together."""
+def build_system(run: RunInput, replicas: int | None = None, world: Alone | None = None) -> System:
+    """Model and force field of an input, ready to evaluate. Raises InputError if they do not fit together.
+
+    On several ranks of a `world`, a rank's share of them.
+    """
     if run.backend == "cuda":
         require_gpu()
+        if world is not None and world.size > 1:
+            raise InputError(
+                f"backend: cuda computes on one GPU, and {world.size} ranks were started; use one, or --backend cpu"
+            )
     model, ramps = build_model(run)
     if run.backend == "cuda":
         _require_room(run, model, 0)  # before tables of the lattice are made
-    system = System(model, build_forcefield(run), replicas or run.replicas.count, ramps)
+    forcefield = build_forcefield(run)
+    share = None if world is None or replicas else build_share(run, model, forcefield, world)
+    system = System(model, forcefield, replicas or run.replicas.count, ramps, share)
     if run.backend == "cuda":
         _require_kernels(run, system)
     return system
@@ -85,46 +101,73 @@ def placed(run: RunInput, state: State) -> State:
     return state.on_device(np.float32 if run.precision == "fp32" else np.float64)
 
 
-def build_integrator(run: RunInput) -> Integrator:
-    """The integrator of an input."""
+def build_share(run: RunInput, model: Model, forcefield: ForceField, world: Alone) -> Share:
+    """What a rank of a world has of the replicas and cells of an input."""
+    asked, count = run.parallel, run.replicas.count
+    if world.size == 1 and (asked.grid is None or set(asked.grid) == {1}) and asked.replicas in (None, 1):
+        return Share.all_of(model.lattice, count)
+    partition = chosen_partition(model, forcefield, run.forcefield.name, count, world.size, asked.replicas, asked.grid)
+    return Share(partition, world)
+
+
+def build_propagator(run: RunInput, share: Share | None = None) -> Propagator:
+    """What takes the steps of an input, on a rank of a share of it: its integrator, or its propagator, which needs all sites."""
     dynamics = run.dynamics
+    if not isinstance(dynamics, PropagatorInput):
+        return build_integrator(run, share)
+    if share is not None and share.divided:
+        raise InputError(
+            f"propagator {dynamics.propagator} moves all sites at once: only replicas can be shared by ranks"
+        )
+    propagator: Propagator = load_plugin("propagator", dynamics.propagator)(dt=dynamics.dt, **dynamics.parameters)
+    return propagator
+
+
+def build_integrator(run: RunInput, share: Share | None = None) -> Integrator:
+    """The integrator of an input. Raises InputError where it names a propagator, whose steps follow no forces."""
+    dynamics = run.dynamics
+    if isinstance(dynamics, PropagatorInput):
+        raise InputError(f"this is about integrators, but dynamics.propagator is {dynamics.propagator}")
     return load_integrator(dynamics.integrator)(
         dt=dynamics.dt,
         temperature=build_ramp(dynamics.temperature),
         friction=dynamics.friction,
         seed=dynamics.seed,
-        first_replica=run.replicas.first,
+        first_replica=run.replicas.first + (share.first_replica if share else 0),
         **dynamics.parameters,
     )
 
 
-def build_state(run: RunInput, model: Model) -> State:
-    """The initial positions and momenta of an input at step 0."""
-    initial, first = run.initial, run.replicas.first
-    shape = (run.replicas.count, model.lattice.sites, model.components)
+def build_state(run: RunInput, model: Model, share: Share | None = None) -> State:
+    """The initial positions and momenta of an input at step 0, or a rank's share of them, `model` being that on its block."""
+    share = share or Share.all_of(model.lattice, run.replicas.count)
+    initial, first = run.initial, run.replicas.first + share.first_replica
+    shape = (share.replicas, share.sites, model.components)
     x = np.zeros(shape)
     kernels = kernels_for(x)
     noise = np.empty(shape)
     if initial.kind == "file":
-        x[...] = _for_replicas(read_positions(Path(initial.path), model, initial.frame), initial.path, shape[0])
+        read = read_positions(Path(initial.path), share.of_the_whole(model), initial.frame)
+        x[...] = share.taken(_for_replicas(read, initial.path, run.replicas.count))
     else:
-        kernels.normals(initial.seed, int(Stream.INITIAL_POSITIONS), 0, 0, first, noise)
+        kernels.normals(initial.seed, int(Stream.INITIAL_POSITIONS), 0, 0, first, noise, share)
         x += initial.width * noise
         if initial.kind in ("ordered", "checkerboard"):
-            x += model.ordered(initial.amplitude)
+            x += share.cropped(model.ordered(initial.amplitude)[None])
         elif initial.kind == "uniform":
             x += initial.value
     state = State.at_rest(model.admissible(x))
-    if initial.velocity == "zero" or not build_integrator(run).momenta:
+    if initial.velocity == "zero" or not build_propagator(run).momenta:
         return state
     if initial.velocity == "file":
-        state.p[...] = _for_replicas(read_momenta(Path(initial.path), model, initial.frame), initial.path, shape[0])
+        read = read_momenta(Path(initial.path), share.of_the_whole(model), initial.frame)
+        state.p[...] = share.taken(_for_replicas(read, initial.path, run.replicas.count))
         return state
-    kernels.normals(initial.seed, int(Stream.INITIAL_VELOCITIES), 0, 0, first, noise)
+    kernels.normals(initial.seed, int(Stream.INITIAL_VELOCITIES), 0, 0, first, noise, share)
     if initial.velocity == "thermal":
-        state.p[...] = thermal_momenta(noise, model.inertia(), build_ramp(run.dynamics.temperature)(0))
+        state.p[...] = thermal_momenta(noise, model.site_masses(), build_ramp(run.dynamics.temperature)(0))
     else:
-        state.p[...] = model.inertia() * initial.velocity * noise
+        state.p[...] = model.site_masses() * initial.velocity * noise
     return state
 
 
@@ -164,7 +207,7 @@ def _for_replicas(values: Array, path: str, replicas: int) -> Array:
             f"{path}: holds {len(values)} replicas, but the input has {replicas}; "
             f"use replicas: {len(values)}, or a file of one replica, from which all start"
         )
-    return values
+    return np.broadcast_to(values, (replicas, *values.shape[1:]))
 
 
 def read_positions(path: Path, model: Model, frame: int = -1) -> Array:

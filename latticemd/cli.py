@@ -15,7 +15,7 @@ import typer
 from latticemd import __version__
 from latticemd.errors import InputError, LatticeMDError
 from latticemd.learning.commands import evaluate, label, train
-from latticemd.options import Input, Settings
+from latticemd.options import Input, Settings, Size, Style
 
 app = typer.Typer(
     name="latticemd",
@@ -40,26 +40,31 @@ def run(
     ] = None,
     backend: Annotated[str | None, typer.Option(help="cpu or cuda, instead of the key backend.")] = None,
 ) -> None:
-    """Run a simulation and draw its figures."""
+    """Run a simulation and draw its figures; `mpirun -n K latticemd run` shares the work among K ranks."""
     from rich.console import Console
 
+    from latticemd.parallel.launch import together
     from latticemd.runner import output_directory, plain_logging
     from latticemd.runner import run as run_in_directory
     from latticemd.terminal import print_summary
 
     if backend is not None:
         settings = [*(settings or []), f"backend={backend}"]
-    run_input = _load(input_file, settings, output, resuming=resume)
-    plain_logging()
-    console = Console(stderr=True)
-    summary = run_in_directory(
-        run_input,
-        resume=resume,
-        overwrite=overwrite,
-        walltime=walltime,
-        console=console if console.is_terminal else None,
-    )
-    print_summary(summary, output_directory(run_input))
+    with together() as world:
+        run_input = _load(input_file, settings, output, resuming=resume)
+        if world.rank == 0:
+            plain_logging()
+        console = Console(stderr=True)
+        summary = run_in_directory(
+            run_input,
+            resume=resume,
+            overwrite=overwrite,
+            walltime=walltime,
+            console=console if console.is_terminal and world.rank == 0 else None,
+            world=world,
+        )
+        if world.rank == 0:
+            print_summary(summary, output_directory(run_input))
 
 
 @app.command()
@@ -82,11 +87,11 @@ def resume(
 @app.command()
 def validate(input_file: Input, settings: Settings = None) -> None:
     """Check an input and print it with all defaults filled in; nothing is run or written."""
-    from latticemd.build import build_integrator, build_model
+    from latticemd.build import build_model, build_propagator
 
     run_input = _load(input_file, settings, None)
     build_model(run_input)
-    build_integrator(run_input)
+    build_propagator(run_input)
     typer.echo(run_input.to_yaml(), nl=False)
 
 
@@ -232,14 +237,38 @@ def info(
     energy_tolerance: Annotated[
         float, typer.Option(metavar="SHARE", help="Energy error per degree of freedom, as a share of kT.")
     ] = 0.01,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the suggestion as JSON.")] = False,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="INPUT", help="Predict memory, messages and time per step of this input on --ranks ranks."
+        ),
+    ] = None,
+    ranks: Annotated[int, typer.Option(metavar="K", min=1, help="Number of ranks of a plan.")] = 1,
+    latency: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.0, help="Latency of a message between ranks, for a plan.")
+    ] = 2e-6,
+    bandwidth: Annotated[
+        float, typer.Option(metavar="BYTES", min=1.0, help="Bytes per second between ranks, for a plan.")
+    ] = 1e10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the suggestion or plan as JSON.")] = False,
 ) -> None:
-    """Show versions, processors and plug-ins; or, for an input, which time step suits it."""
-    from latticemd.terminal import print_advice, print_installation, print_json
+    """Show versions, processors and plug-ins; or, for an input, which time step suits it, or what it costs on many ranks."""
+    from latticemd.terminal import print_advice, print_forecast, print_installation, print_json
 
+    if plan is not None:
+        from latticemd.parallel.forecast import Network, forecast
+
+        found = forecast(_load(plan, settings, None), ranks, Network(latency, bandwidth))
+        if as_json:
+            print_json(found)
+        else:
+            print_forecast(found)
+        return
     if suggest_dt is None:
         if settings or as_json:
-            raise InputError("--set and --json need an input to be about: latticemd info --suggest-dt INPUT")
+            raise InputError(
+                "--set and --json need an input to be about: latticemd info --suggest-dt INPUT, or --plan INPUT"
+            )
         print_installation()
         return
     from latticemd.timestep import suggest_dt as advice_for
@@ -286,21 +315,28 @@ def forces(
 
 
 @app.command()
-def plot(directory: Annotated[Path, typer.Argument(help="Directory of it.", show_default=False)]) -> None:
+def plot(
+    directory: Annotated[Path, typer.Argument(help="Directory of it.", show_default=False)],
+    style: Style = "light",
+    size: Size = "screen",
+) -> None:
     """Draw the figures of a run, of a minimisation or of a training again."""
+    from latticemd.figures.style import Look
+
+    look = Look(style, size)
     if (directory / "train.yaml").is_file():
         from latticemd.learning.figure import draw_training
 
-        typer.echo(draw_training(directory))
+        typer.echo(draw_training(directory, look))
         return
     if (directory / "minimum.h5").is_file():
         from latticemd.minimization.figure import draw_minimization
 
-        typer.echo(draw_minimization(directory))
+        typer.echo(draw_minimization(directory, look))
         return
     from latticemd.figures import draw_run
 
-    for path in draw_run(directory):
+    for path in draw_run(directory, look):
         typer.echo(path)
 
 
@@ -313,11 +349,31 @@ def movie(
     frames: Annotated[int, typer.Option(metavar="N", min=2, help="Largest number of frames.")] = 100,
     per_second: Annotated[float, typer.Option("--fps", metavar="N", min=0.1, help="Frames per second.")] = 12.0,
     logarithmic: Annotated[bool, typer.Option("--log", help="Frames evenly in the logarithm of time.")] = False,
+    style: Style = "light",
 ) -> None:
     """Draw the order field over time as a movie."""
     from latticemd.figures.movie import draw_movie
+    from latticemd.figures.style import Look
 
-    typer.echo(draw_movie(directory, output, frames=frames, per_second=per_second, logarithmic=logarithmic))
+    look = Look(style)
+    typer.echo(draw_movie(directory, output, frames=frames, per_second=per_second, logarithmic=logarithmic, look=look))
+
+
+@app.command()
+def report(
+    directories: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Directories of runs.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write, .html; of one run, RUN/report.html.")
+    ] = None,
+    frames: Annotated[int, typer.Option(metavar="N", min=1, help="Largest number of frames of a run.")] = 100,
+    style: Annotated[str, typer.Option(metavar="STYLE", help="auto (as the reader's system), light or dark.")] = "auto",
+) -> None:
+    """Write one HTML file that shows runs side by side: maps over time, charts, checks, settings."""
+    from latticemd.report import write_report
+
+    typer.echo(write_report(directories, output, frames=frames, style=style))
 
 
 @app.command()
@@ -363,13 +419,24 @@ def analyze(
     end: Annotated[
         float | None, typer.Option("--to", metavar="TIME", help="Last time of growth laws and averages.")
     ] = None,
+    style: Style = "light",
+    size: Size = "screen",
 ) -> None:
     """Measure order, correlations and growth along runs; average runs that repeat each other and compare the others."""
     from latticemd.analysis.runner import analyze as analysis_of
+    from latticemd.figures.style import Look
     from latticemd.terminal import print_analysis
 
     analysis, paths = analysis_of(
-        directories, output, by=by, paired=paired, spectra=spectra, dynamics=dynamics, start=start, end=end
+        directories,
+        output,
+        by=by,
+        paired=paired,
+        spectra=spectra,
+        dynamics=dynamics,
+        start=start,
+        end=end,
+        look=Look(style, size),
     )
     print_analysis(analysis)
     for path in paths:

@@ -14,13 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from latticemd.backends import on_device
-from latticemd.build import build_integrator
+from latticemd.build import build_propagator
 from latticemd.config import RunInput
 from latticemd.errors import Diverged, OutputError
 from latticemd.integrators import Integrator
 from latticemd.models.model import Motion
-from latticemd.output.checkpoint import checkpoint_bytes, read_checkpoint
-from latticemd.output.directory import RunDirectory, write_atomically
+from latticemd.output.checkpoint import read_checkpoint, write_state
+from latticemd.output.directory import RunDirectory
+from latticemd.parallel.share import Share
+from latticemd.propagator import Propagator
 from latticemd.simulation import Simulation
 from latticemd.stability import stability_limit
 from latticemd.state import Array, State
@@ -54,27 +56,35 @@ def explained(
     `bad` is the state in which `error` was raised, `extra` what checkpoints hold beside the state. The last good state comes
     from a replay of the steps since the last checkpoint, which ends early when `stop()` is true.
     """
-    write_atomically(directory.diverged, checkpoint_bytes(bad, extra))
-    integrator = build_integrator(run_input)
+    share = system.share
+    write_state(directory.diverged, bad, extra, share)
+    integrator = build_propagator(run_input, share)
     lines = [f"diverged {error}", f"the bad state is in {directory.diverged}"]
     good = _last_good(bad, system, integrator, directory, stop)
     if good is None:
         lines.append("there is no good state to go back to: already the start of this run cannot be evaluated")
         return Diverged("\n".join(lines))
     good = LastGood(good.state.on_host(), good.note)
-    write_atomically(directory.last_good, checkpoint_bytes(good.state, extra))
-    lines[-1] += f"; the last good one, of step {good.state.step} with |x|max {_largest(good.state.x)} and |f|max "
-    lines[-1] += f"{_largest(good.state.f)}, is in {directory.last_good}"
+    write_state(directory.last_good, good.state, extra, share)
+    lines[-1] += (
+        f"; the last good one, of step {good.state.step} with |x|max {_largest(good.state.x, share):.3g} and |f|max "
+    )
+    lines[-1] += f"{_largest(good.state.f, share):.3g}, is in {directory.last_good}"
     if good.note:
         lines.append(good.note)
     if system.model.motion is Motion.OCCUPATION:
         cause = "occupations stay between 0 and 1 at any dt: the cause is the force field or a parameter of the model"
         return Diverged("\n".join([*lines, cause]))
+    if not isinstance(integrator, Integrator):
+        cause = (
+            "a learned step that goes wrong was asked about a state unlike those it was trained on; use an integrator"
+        )
+        return Diverged("\n".join([*lines, cause]))
     cause, dt = _time_step(integrator, system, good.state.step)
-    return Diverged("\n".join([*lines, cause, *_way_on(run_input, system, directory, good.state, dt)]))
+    return Diverged("\n".join([*lines, cause, *_way_on(run_input, integrator, system, directory, good.state, dt)]))
 
 
-def replay(bad_step: int, system: System, integrator: Integrator, state: State, stop: Callable[[], bool]) -> LastGood:
+def replay(bad_step: int, system: System, integrator: Propagator, state: State, stop: Callable[[], bool]) -> LastGood:
     """Repeat the steps from `state` until the error comes again, as it does at `bad_step` if the forces repeat themselves.
 
     No reporters look on. Raises Diverged when already the forces of `state` cannot be evaluated.
@@ -109,14 +119,14 @@ def replay(bad_step: int, system: System, integrator: Integrator, state: State, 
 def _last_good(
     bad: State,
     system: System,
-    integrator: Integrator,
+    integrator: Propagator,
     directory: RunDirectory,
     stop: Callable[[], bool],
 ) -> LastGood | None:
-    if not (directory.checkpoint.exists() or directory.previous_checkpoint.exists()):
+    if not system.share.world.told(directory.checkpoint.exists() or directory.previous_checkpoint.exists()):
         return None  # the first checkpoint holds the state a run begins with, so this one never began
     try:
-        state, _ = read_checkpoint(directory.checkpoint)
+        state, _ = read_checkpoint(directory.checkpoint, system.share)
         log.info("repeating steps %d to %d to find the last good state", state.step, bad.step)
         if on_device(bad.x):
             state = state.on_device(bad.x.dtype)
@@ -148,14 +158,18 @@ def _time_step(integrator: Integrator, system: System, step: int) -> tuple[str, 
     )
 
 
-def _way_on(run_input: RunInput, system: System, directory: RunDirectory, good: State, dt: float) -> list[str]:
+def _way_on(
+    run_input: RunInput, integrator: Integrator, system: System, directory: RunDirectory, good: State, dt: float
+) -> list[str]:
     """The command that continues from the last good state, or that starts anew when this state is beyond use."""
-    dynamics, integrator = run_input.dynamics, build_integrator(run_input)
+    dynamics = run_input.dynamics
     dt = float(f"{dt:.2g}")
     trial = f"try dt: {dt:g} (latticemd info --suggest-dt {shlex.quote(str(directory.input))} measures what suits)"
     model = system.model_at(good.step)
     stiffness = model.harmonic_stiffness()  # zero for spins, which cannot explode
-    if stiffness and not np.abs(good.x).max() < EXPLODED * math.sqrt(model.electronic_temperature / stiffness):
+    if stiffness and not _largest(good.x, system.share) < EXPLODED * math.sqrt(
+        model.electronic_temperature / stiffness
+    ):
         settings = {"dynamics.dt": f"{dt:g}", "dynamics.steps": _steps(dynamics.steps * dynamics.dt, dt)}
         return [f"the last good state is itself beyond use, so start anew and {trial}", _command(directory, settings)]
     velocity = ", velocity: file" if integrator.momenta else ""
@@ -190,5 +204,5 @@ def _command(directory: RunDirectory, settings: Mapping[str, str]) -> str:
     return f"  {shlex.join(words)}"
 
 
-def _largest(values: Array) -> str:
-    return f"{np.abs(values).max():.3g}"
+def _largest(values: Array, share: Share) -> float:
+    return float(share.world.highest(np.array([np.abs(values).max()]))[0])

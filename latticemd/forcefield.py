@@ -33,8 +33,10 @@ class Capabilities:
     and moments; None when it depends on all sites. `bytes_needed`: working memory for this model and R replicas.
     `interactions`: whether it treats the interaction of models whose electrons repel each other. `electrons`: whether it solves
     for electrons; if not, it has the whole force of a model without any. `uncertainty`: whether it tells how far its force may be
-    wrong at each site. `single`: whether it computes in single precision, whose rounding is that of its symmetries. `cuda`: whether
-    it serves this model on a GPU too, where positions are arrays of the device and so are its answers.
+    wrong at each site. `single`: whether it computes in single precision, whose rounding is that of its symmetries. `rim`: layers
+    of cells that a block of the lattice needs around it if all that concerns the whole is asked of `Lattice.total` and
+    `Lattice.highest`; `halo` unless given. `cuda`: whether it
+    serves this model on a GPU too, where positions are arrays of the device and so are its answers.
     """
 
     conservative: bool
@@ -47,6 +49,7 @@ class Capabilities:
     electrons: bool = True
     uncertainty: bool = False
     single: bool = False
+    rim: int | None = None
     cuda: bool = False
 
 

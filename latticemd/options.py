@@ -12,3 +12,5 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a key of the input; may be repeated."),
 ]
+Style = Annotated[str, typer.Option(metavar="STYLE", help="Colours: light, or dark for slides with a dark ground.")]
+Size = Annotated[str, typer.Option(metavar="SIZE", help="screen, or print: for the page of a journal, PDF too.")]

@@ -12,6 +12,7 @@ KINDS = {
     "model": "latticemd.models",
     "forcefield": "latticemd.forcefields",
     "integrator": "latticemd.integrators",
+    "propagator": "latticemd.propagators",
     "reporter": "latticemd.reporters",
     "network": "latticemd.networks",
 }

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from latticemd import __version__, observables
+from latticemd import __version__
 from latticemd.backends import gpu
-from latticemd.build import build_integrator, build_state, build_system, placed
+from latticemd.build import build_propagator, build_state, build_system, placed
 from latticemd.config import RunInput
 from latticemd.config.blocks import StructureFactor
 from latticemd.config.writing import flat
@@ -29,7 +29,10 @@ from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
 from latticemd.output.directory import RunDirectory
 from latticemd.output.header import header_of
 from latticemd.output.summary import write_summary, write_text_atomically
-from latticemd.output.trajectory import TrajectoryHeader, TrajectoryWriter
+from latticemd.output.trajectory import Elsewhere, TrajectoryHeader, TrajectoryWriter
+from latticemd.parallel.comm import Alone
+from latticemd.parallel.launch import first_alone, first_enters
+from latticemd.parallel.share import Share
 from latticemd.plugins import load_plugin
 from latticemd.reporters.observables import ObservableReporter
 from latticemd.reporters.uncertainty import Limits, UncertaintyReporter
@@ -42,8 +45,17 @@ log = logging.getLogger("latticemd.run")
 
 OF_MOTION = ("energy", "temperature")  # what is measured unless the input says otherwise,
 OF_ELECTRONS = ("order_parameter", "wall_fraction")  # and where there are electrons to order
+MOST_GATHERED = 2**26  # sites: half a gigabyte of a field
 # Keys that may differ between a run and its continuation: how long, how often it is saved, where it lies now, when it halts.
-_MAY_CHANGE = ("title", "dynamics.steps", "output.directory", "output.checkpoint_every", "output.figures", "stop_when")
+_MAY_CHANGE = (
+    "title",
+    "dynamics.steps",
+    "output.directory",
+    "output.checkpoint_every",
+    "output.figures",
+    "stop_when",
+    "parallel",
+)
 
 
 def run(
@@ -53,8 +65,11 @@ def run(
     overwrite: bool = False,
     walltime: float | None = None,
     console: Any = None,
+    world: Alone | None = None,
 ) -> dict[str, Any]:
     """Run an input in its output directory and return the summary that is also written there.
+
+    All ranks of a `world` call it together, each for its share; the first one writes the files, which are those of a single rank.
 
     `walltime` [second] ends the run in time with a checkpoint; SIGTERM and SIGINT do the same. Raises StoppedEarly after
     such an end, TooUncertain after one by `stop_when`, Diverged when the trajectory leaves the finite numbers, OutputError when
@@ -64,23 +79,31 @@ def run(
     run_input = run_input.model_copy(
         update={"label": None}
     )  # not for a run, so it may change between a run and its continuation
-    system = build_system(run_input)
+    world = world or Alone()
+    system = build_system(run_input, world=world)
+    share = system.share
     _require_uncertainty(run_input, system)
+    _require_one_rank(run_input, share)
     directory = RunDirectory(output_directory(run_input), overwrite=overwrite, resume=resume)
     _refuse_to_remove_the_start(run_input, directory)
-    with directory, ExitStack() as stack:
-        stack.enter_context(log_file(directory.log))
-        state = _resumed_state(run_input, directory) if resume else build_state(run_input, system.model)
+    with ExitStack() as stack:
+        first_enters(world, stack, lambda: directory)
+        first_enters(world, stack, lambda: log_file(directory.log))
+        state = _resumed_state(run_input, directory, share) if resume else build_state(run_input, system.model, share)
         state = placed(run_input, state)
-        if state.step >= run_input.dynamics.steps and directory.summary.exists():
+        if state.step >= run_input.dynamics.steps and world.told(directory.summary.exists()):
             log.info("%s is finished: %d of %d steps", directory.path, state.step, run_input.dynamics.steps)
             return dict(json.loads(directory.summary.read_text()))
-        # The summary is written last, so its presence says that nothing is left to do, also after a kill at the very end.
-        directory.forget_earlier_end()
-        if not resume:
-            write_text_atomically(directory.input, run_input.to_yaml())
         header = _header(run_input, system)
-        writer = stack.enter_context(TrajectoryWriter(directory, header, resume_step=state.step if resume else None))
+
+        def begin() -> TrajectoryWriter:
+            # The summary is written last, so its presence says that nothing is left to do, also after a kill at the very end.
+            directory.forget_earlier_end()
+            if not resume:
+                write_text_atomically(directory.input, run_input.to_yaml())
+            return TrajectoryWriter(directory, header, resume_step=state.step if resume else None)
+
+        writer = first_enters(world, stack, begin) or Elsewhere()
         watch = _watch(run_input, directory, header)
         _announce(run_input, system, state, directory)
         progress = load_plugin("reporter", "progress")(run_input.dynamics.steps, console)
@@ -93,10 +116,10 @@ def run(
 
         def stop() -> bool:
             late = walltime is not None and time.perf_counter() - started > walltime
-            return bool(interrupted) or late or bool(watch and watch.reason)
+            return world.anywhere(bool(interrupted) or late or bool(watch and watch.reason))
 
         try:
-            simulation = Simulation(system, build_integrator(run_input), state, reporters, resumed=resume)
+            simulation = Simulation(system, build_propagator(run_input, share), state, reporters, resumed=resume)
             if resume and watch:  # the state at which the run has halted, if the limit is still the same
                 watch.restore()
                 watch.report(simulation.frame())
@@ -111,17 +134,23 @@ def run(
             if watch and watch.reason:
                 progress.close()
                 raise _too_uncertain(run_input, simulation, watch, directory, time.perf_counter() - started)
-            cause = interrupted[0] if interrupted else f"wall-clock limit of {walltime:g} s"
+            cause = next(
+                (one[0] for one in world.collected(interrupted) if one), f"wall-clock limit of {walltime or 0:g} s"
+            )
             raise StoppedEarly(
                 f"stopped by {cause} at step {simulation.state.step} of {run_input.dynamics.steps}; "
                 f"checkpoint written: continue with --resume"
             )
-        writer.finish()
         summary = _summary(run_input, simulation, "finished", time.perf_counter() - started)
-        write_summary(directory.summary, summary)
-        progress.close()
-        if run_input.output.figures:
-            _draw(directory.path)
+
+        def finish() -> None:
+            writer.finish()
+            write_summary(directory.summary, summary)
+            progress.close()
+            if run_input.output.figures:
+                _draw(directory.path)
+
+        first_alone(world, finish)
     return summary
 
 
@@ -170,7 +199,7 @@ class _Checkpointer:
         self.writer.seal()
         if self.watch:
             self.watch.save()
-        write_checkpoint(self.directory.checkpoint, state, self.extra)
+        write_checkpoint(self.directory.checkpoint, state, self.extra, self.system.share)
         self.saved_step = state.step
 
 
@@ -203,6 +232,21 @@ def _require_uncertainty(run_input: RunInput, system: System) -> None:
         )
 
 
+def _require_one_rank(run_input: RunInput, share: Share) -> None:
+    """Raise InputError where something is asked for that only a rank which has everything can answer."""
+    if share.partition.ranks > 1 and run_input.stop_when:
+        raise InputError("stop_when: states worth labelling are kept by a run on one rank; start it without mpirun")
+    asked = [block.name for block in run_input.observables or ()]
+    if share.divided and "forcefield" in asked:
+        raise InputError("observables: what a force field tells about its answers is known on one rank, not of blocks")
+    whole = [name for name in ("structure_factor", "correlation") if name in asked]
+    if share.divided and whole and share.whole.sites > MOST_GATHERED:
+        raise InputError(
+            f"observables: {whole[0]} gathers the whole lattice in the memory of one rank, {share.whole.sites} sites, "
+            f"more than {MOST_GATHERED}; analyse frames of the trajectory instead"
+        )
+
+
 def _watch(run_input: RunInput, directory: RunDirectory, header: TrajectoryHeader) -> UncertaintyReporter | None:
     stop = run_input.stop_when
     if stop is None:
@@ -231,11 +275,11 @@ def _too_uncertain(
     )
 
 
-def _resumed_state(run_input: RunInput, directory: RunDirectory) -> State:
+def _resumed_state(run_input: RunInput, directory: RunDirectory, share: Share) -> State:
     """The state of the last checkpoint. Raises InputError if the input describes another simulation."""
     import yaml
 
-    state, extra = read_checkpoint(directory.checkpoint)
+    state, extra = read_checkpoint(directory.checkpoint, share)
     advice = "use --output for a new one"
     if directory.last_good.exists():
         advice += f", from the last good state of this one: the command is at the end of {directory.log}"
@@ -252,7 +296,7 @@ def _resumed_state(run_input: RunInput, directory: RunDirectory) -> State:
 
 def _header(run_input: RunInput, system: System) -> TrajectoryHeader:
     about = {"input": run_input.to_yaml(), "precision": run_input.precision, "backend": run_input.backend}
-    return header_of(system.model, run_input.model.name, run_input.replicas.count, about)
+    return header_of(system.share.of_the_whole(system.model), run_input.model.name, run_input.replicas.count, about)
 
 
 def _summary(run_input: RunInput, simulation: Simulation, ended: str, wall_seconds: float) -> dict[str, Any]:
@@ -261,19 +305,20 @@ def _summary(run_input: RunInput, simulation: Simulation, ended: str, wall_secon
     def plain(values: Any) -> Any:
         return values.tolist()[0] if len(values) == 1 else values.tolist()
 
+    of_all = frame.share.collected
     return {
         "title": run_input.title,
         "ended": ended,
         "steps": frame.step,
         "time": frame.time,
-        "digest": frame.state.digest(),
+        "digest": frame.digest,
         "wall_seconds": wall_seconds,
         "force_seconds": system.force_seconds,
         "force_calls": system.force_calls,
         "steps_per_second": (system.force_calls - 1) / wall_seconds,
-        "energy": plain(frame.free_energy + frame.kinetic_energy),
-        "free_energy": plain(frame.free_energy),
-        **{name: plain(value) for name, value in _order(frame).items()},
+        "energy": plain(of_all(frame.free_energy + frame.kinetic_energy)),
+        "free_energy": plain(of_all(frame.free_energy)),
+        **{name: plain(of_all(value)) for name, value in _order(frame).items()},
         "backend": run_input.backend,
         "precision": run_input.precision,
         "device": gpu.description() if run_input.backend == "cuda" else "cpu",
@@ -288,22 +333,26 @@ def _order(frame: Frame) -> dict[str, Any]:
     if not frame.model.electronic:
         return {}
     return {
-        "order_parameter": observables.order_parameter(frame.order_field),
-        "local_order": observables.local_amplitude(frame.order_field),
-        "wall_fraction": observables.wall_fraction(frame.order_field, frame.model.lattice.bonds()),
+        "order_parameter": frame.order_parameter,
+        "local_order": frame.local_order,
+        "wall_fraction": frame.wall_fraction,
     }
 
 
 def _announce(run_input: RunInput, system: System, state: State, directory: RunDirectory) -> None:
     model = system.model
     log.info("latticemd %s: %s on %s", __version__, run_input.title or directory.path.name, directory.path)
-    log.info("%s, %d replica(s)", model.lattice.description, state.replicas)
+    partition = system.share.partition
+    log.info("%s, %d replica(s)", partition.lattice.description, partition.replicas)
+    if partition.ranks > 1:
+        log.info("%d ranks: %d group(s) of replicas, each on a grid of %s blocks with a rim of %d cells", partition.ranks,
+                 partition.groups, "x".join(map(str, partition.grid)), partition.halo)  # fmt: skip
     ensemble = f"filling {model.filling:g}" if model.filling is not None else f"mu {model.mu:g}"
     electrons = (
         f"{ensemble}, electronic temperature {model.electronic_temperature:g}" if model.electronic else "no electrons"
     )
     log.info("model %s, %s; force field %s; integrator %s, dt %g, steps %d", run_input.model.name,
-             electrons, run_input.forcefield.name, run_input.dynamics.integrator,
+             electrons, run_input.forcefield.name, run_input.dynamics.mover,
              run_input.dynamics.dt, run_input.dynamics.steps)  # fmt: skip
     if run_input.backend == "cuda":
         log.info("on a GPU (%s), precision %s", gpu.description(), run_input.precision)

@@ -1,4 +1,7 @@
-"""Simulation: the only orchestrator. It steps a State and shows it to reporters when they are due."""
+"""Simulation: the only orchestrator. It steps a State and shows it to reporters when they are due.
+
+What takes the steps is an `integrator` here, be it one that follows forces or any other `Propagator`.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from numpy.typing import NDArray
 
 from latticemd.backends import beside, on_host
 from latticemd.errors import InputError
-from latticemd.integrators.integrator import Integrator
 from latticemd.models.model import Model
+from latticemd.parallel.share import Share
+from latticemd.propagator import Propagator
 from latticemd.schedules import When
 from latticemd.state import State
 from latticemd.system import System
@@ -27,7 +31,7 @@ class Frame:
     evaluated where the integrator's word leaves them behind the positions. `state` itself may be on a GPU.
     """
 
-    def __init__(self, state: State, system: System, integrator: Integrator) -> None:
+    def __init__(self, state: State, system: System, integrator: Propagator) -> None:
         self.state = state
         self.integrator = integrator
         self.step = state.step
@@ -66,7 +70,7 @@ class Frame:
     @cached_property
     def density(self) -> Array:
         """Electrons per site (R, N); NaN where the force field does not know it."""
-        return on_host(self.system.electrons.density)
+        return on_host(self.system.density)
 
     @property
     def uncertainty(self) -> Array:
@@ -77,7 +81,23 @@ class Frame:
             raise InputError(
                 f"force field {name} does not tell how uncertain its forces are; forcefield: committee does"
             )
-        return found
+        return self._system.share.cropped(found)
+
+    @property
+    def displaced(self) -> Array:
+        """Positions in three dimensions that show x to a viewer, (R, N, 3)."""
+        share = self.share
+        return share.cropped(self.model.displaced(share.extended(self.positions)))
+
+    @property
+    def digest(self) -> str:
+        """That of the state, see `State.digest`."""
+        return self.state.digest(self.share)
+
+    @property
+    def share(self) -> Share:
+        """Which replicas and sites the arrays of this frame are about."""
+        return self._system.share
 
     @cached_property
     def free_energy(self) -> Array:
@@ -99,7 +119,22 @@ class Frame:
     @cached_property
     def order_field(self) -> Array:
         """The local order parameter (R, N)."""
-        return self.model.order_field(self.positions, self.density)
+        return self.system.order_field(self.state, self.step)
+
+    @cached_property
+    def order_parameter(self) -> Array:
+        """|1/N sum_i phi_i| of the order field, (R,)."""
+        return np.abs(self.share.total(self.order_field)) / self.share.whole.sites
+
+    @cached_property
+    def local_order(self) -> Array:
+        """1/N sum_i |phi_i| of the order field, (R,)."""
+        return self.share.total(np.abs(self.order_field)) / self.share.whole.sites
+
+    @cached_property
+    def wall_fraction(self) -> Array:
+        """Share of nearest-neighbour pairs that a domain wall cuts, see `observables.wall_fraction`, (R,)."""
+        return self.share.cut_bonds(self.order_field)
 
 
 class Reporter(Protocol):
@@ -126,7 +161,7 @@ class Simulation:
     def __init__(
         self,
         system: System,
-        integrator: Integrator,
+        integrator: Propagator,
         state: State,
         reporters: Sequence[Reporter] = (),
         resumed: bool = False,
@@ -166,6 +201,7 @@ class Simulation:
         return Frame(self.state, self.system, self.integrator)
 
 
-def thermal_momenta(normals: Array, mass: float, temperature: float) -> Array:
-    """Momenta drawn from exp(-p^2/2 m kT), given standard normals of any shape [mass length/time]."""
-    return np.sqrt(mass * temperature) * normals
+def thermal_momenta(normals: Array, mass: float | Array, temperature: float) -> Array:
+    """Momenta drawn from exp(-p^2/2 m kT), given standard normals (..., N, D) and m or m_i (N, 1) [mass length/time]."""
+    momenta: Array = np.sqrt(mass * temperature) * normals
+    return momenta

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latticemd.backends import on_device, on_host, to_device
+from latticemd.parallel.streamed import collected, parts_of, streams, whole_shape
+
+if TYPE_CHECKING:
+    from latticemd.parallel.share import Share
 
 Array = NDArray[Any]
 
@@ -110,15 +114,21 @@ class State:
         x, p, f = (on_host(value).astype(np.float64) for value in (self.x, self.p, self.f))
         return State(x, p, f, on_host(self.potential), self.step, bath, self.memory)
 
-    def digest(self) -> str:
+    def digest(self, share: Share | None = None) -> str:
         """sha256 over what a later step depends on: step, x, p, thermostat variables, what the force field starts from.
 
-        All as little-endian bytes.
+        All as little-endian bytes. Of a state that several ranks have, each its `share`, it is that of the whole.
         """
         sha = hashlib.sha256(b"latticemd state 1")
         sha.update(np.array([self.step], dtype="<i8").tobytes())
+        for name, value in (("x", on_host(self.x)), ("p", on_host(self.p))):
+            sha.update(f"{name}{whole_shape(value, share)}".encode())
+            for _, one in streams(value, share):
+                for part in parts_of(one):
+                    sha.update(np.ascontiguousarray(part, dtype="<f8").tobytes())
         start = {f"start/{name}": value for name, value in self.memory.start_at(self.step).items()}
-        for name, value in [("x", self.x), ("p", self.p), *sorted(self.thermostat.items()), *sorted(start.items())]:
+        for name, value in [*sorted(self.thermostat.items()), *sorted(start.items())]:
+            value = collected(value, share)
             sha.update(f"{name}{value.shape}".encode())
             sha.update(np.ascontiguousarray(on_host(value), dtype="<f8").tobytes())
-        return sha.hexdigest()
+        return str(share.world.told(sha.hexdigest())) if share else sha.hexdigest()

@@ -22,8 +22,8 @@ from latticemd.forcefield import (
     Remembering,
     require_interactions,
 )
-from latticemd.lattice import Lattice
 from latticemd.models.model import Model
+from latticemd.parallel.share import Share
 from latticemd.ramps import Ramp
 from latticemd.state import Memory, State
 
@@ -33,18 +33,33 @@ class System:
 
     `electrons` holds the force field's last answer; `force_seconds` and `force_calls` count its cost.
     Raises InputError if the force field cannot serve the model, or would leave out the interaction of its electrons.
+
+    On several ranks the replicas and sites of a State are those of this rank's `share`. Its block of the lattice, with as many
+    cells around it as forces depend on, is a lattice to model and force field; of their answers on it the own sites are kept.
     """
 
     def __init__(
-        self, model: Model, forcefield: ForceField, replicas: int = 1, ramps: Mapping[str, Ramp] | None = None
+        self,
+        model: Model,
+        forcefield: ForceField,
+        replicas: int = 1,
+        ramps: Mapping[str, Ramp] | None = None,
+        share: Share | None = None,
     ) -> None:
-        self.model = model
+        self.share = share or Share.all_of(model.lattice, replicas)
+        replicas = self.share.replicas
+        self.model = model = self.share.of_model(model)
         self.forcefield = forcefield
         self.ramps = dict(ramps or {})
         unknown = self.ramps.keys() - {field.name for field in dataclasses.fields(model)}
         if unknown:
             raise InputError(f"model {type(model).__name__} has no parameter {', '.join(sorted(unknown))} to ramp")
-        self.electrons = Electrons.empty(replicas, model)
+        self.electrons = Electrons.empty(
+            replicas, model
+        )  # on the lattice of the share, with the rim around its own sites
+        self._x = self._f = self.electrons.force
+        if self.share.divided:
+            self._x, self._f = np.zeros_like(self.electrons.force), np.zeros_like(self.electrons.force)
         self.force_seconds = 0.0
         self.force_calls = 0
         require_interactions(forcefield, model)
@@ -67,20 +82,25 @@ class System:
         Raises Diverged when positions or forces are not finite, or so large that they have lost all physics (LARGEST),
         naming the first site and the term. On a GPU nobody waits for that; `require_bounded` does.
         """
-        model = self.model_at(step)
+        model, share = self.model_at(step), self.share
         kernels, waits = kernels_for(state.x), not on_device(state.x)
         self.electrons = self.electrons.beside(state.x)
-        if waits and not kernels.all_bounded(state.x):
-            raise Diverged(f"at step {step}: position {_first_bad(state.x, model.lattice)}")
+        if waits and share.anywhere(not kernels.all_bounded(state.x)):
+            raise Diverged(f"at step {step}: position {self._first_bad(state.x)}")
         started = time.perf_counter()
+        self._x = share.extended(state.x, self._x)
         try:
             self._solve(model, state, step)
         except ArithmeticError as error:
             raise Diverged(f"at step {step}: the force field failed: {error}") from error
         self.force_seconds += time.perf_counter() - started
         self.force_calls += 1
-        model.total_force(state.x, self.electrons.force, state.f)
-        if waits and not kernels.all_bounded(state.f):
+        if share.divided:
+            model.total_force(self._x, self.electrons.force, self._f)
+            share.crop(self._f, state.f)
+        else:
+            model.total_force(state.x, self.electrons.force, state.f)
+        if waits and share.anywhere(not kernels.all_bounded(state.f)):
             raise Diverged(f"at step {step}: force {self._blame(state)}")
         if not waits:  # positions that are not bounded give forces that are not, as springs pull at them
             if self._alarm is None:
@@ -95,14 +115,27 @@ class System:
         seen = state.on_host()
         kernels = kernels_for(seen.x)
         if not kernels.all_bounded(seen.x):
-            raise Diverged(f"by step {state.step}: position {_first_bad(seen.x, self.model.lattice)}")
+            raise Diverged(f"by step {state.step}: position {self._first_bad(seen.x)}")
         if not kernels.all_bounded(seen.f):
             raise Diverged(f"by step {state.step}: force {self._blame(seen)}")
         raise Diverged(f"by step {state.step}: a force was not finite on the way")
 
     def update_potential(self, state: State, step: int) -> None:
         """Write the free energy at state.x to state.potential, from the electrons of the last `update_forces`."""
-        np.add(self.electrons.energy, self.model_at(step).classical_energy(state.x), out=state.potential)
+        x = self._x if self.share.divided else state.x
+        np.add(self.electrons.energy, self.model_at(step).classical_energy(x), out=state.potential)
+
+    @property
+    def density(self) -> Array:
+        """Electrons on the sites (R, N) of the State at the last `update_forces`."""
+        return self.share.cropped(self.electrons.density)
+
+    def order_field(self, state: State, step: int) -> Array:
+        """The local order parameter (R, N) from the electrons of the last `update_forces`."""
+        x = self._x if self.share.divided else state.x
+        # Signs of sublattices are on the host.
+        field = self.model_at(step).order_field(on_host(x), on_host(self.electrons.density))
+        return self.share.cropped(field)
 
     def exchange_energies(self, x: Array, step: int) -> Array:
         """What exchanging x (R, N, 1) between the two sites of each hop would add to the free energy, (R, B) [energy].
@@ -127,10 +160,10 @@ class System:
         """Evaluate the force field, from what the state remembers where it has something to remember."""
         forcefield = self.forcefield
         if not (self._first_memory and isinstance(forcefield, Remembering)):
-            forcefield.evaluate(model, state.x, step, self.electrons)
+            forcefield.evaluate(model, self._x, step, self.electrons)
             return
         start = state.memory.start_at(step) or self._first_memory
-        result = forcefield.evaluate_from(start, model, state.x, step, self.electrons)
+        result = forcefield.evaluate_from(start, model, self._x, step, self.electrons)
         state.memory = Memory(step, start, result)
 
     def stiffest_frequency(self, step: int = 0) -> float:
@@ -144,9 +177,14 @@ class System:
         return float(np.sqrt(model.largest_stiffness() / model.inertia()))
 
     def _blame(self, state: State) -> str:
-        electronic = self.electrons.force
-        term = "classical" if kernels_for(electronic).all_bounded(electronic) else "electronic"
-        return f"{_first_bad(state.f, self.model.lattice)}, first in the {term} term"
+        electronic = self.share.cropped(self.electrons.force)
+        term = "electronic" if self.share.anywhere(not kernels_for(state.f).all_bounded(electronic)) else "classical"
+        return f"{self._first_bad(state.f)}, first in the {term} term"
+
+    def _first_bad(self, values: Array) -> str:
+        """The first of values (R, N, D) that is not good, on whichever rank it is."""
+        found = [one for one in self.share.world.collected(_first_bad(values, self.share)) if one]
+        return str(self.share.world.told(min(found)[1] if found else ""))
 
 
 def model_at(model: Model, ramps: Mapping[str, Ramp], step: int) -> Model:
@@ -157,10 +195,16 @@ def model_at(model: Model, ramps: Mapping[str, Ramp], step: int) -> Model:
     return dataclasses.replace(model, **values)
 
 
-def _first_bad(values: NDArray[np.float64], lattice: Lattice) -> str:
+def _first_bad(values: NDArray[np.float64], share: Share) -> tuple[tuple[int, int], str] | None:
+    """Replica and site of the first value of a share that is not good, and words about it; None where all are good."""
     good = np.abs(values) < LARGEST
-    replica, site, component = (int(n) for n in np.argwhere(~good)[0])
-    problem = f"is beyond {LARGEST:.1g}" if np.isfinite(values[replica, site, component]) else "is not finite"
+    if good.all():
+        return None
+    replica, here, component = (int(n) for n in np.argwhere(~good)[0])
+    lattice, number = share.lattice, replica + share.first_replica
+    sites = share.cropped(np.arange(lattice.sites)[None])[0]
+    site, cell = int(lattice.numbers[sites[here]]), tuple(lattice.places[sites[here]].tolist())
+    problem = f"is beyond {LARGEST:.1g}" if np.isfinite(values[replica, here, component]) else "is not finite"
     largest = f"{np.abs(values[good]).max():.3g}" if good.any() else "none"
-    place = f"replica {replica}, site {site} at {tuple(lattice.cells[site].tolist())}, component {component}"
-    return f"{problem}: {place}; largest good value {largest}"
+    place = f"replica {number}, site {site} at {cell}, component {component}"
+    return (number, site), f"{problem}: {place}; largest good value {largest}"

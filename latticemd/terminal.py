@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from latticemd.bench import Row
     from latticemd.learning.evaluation import SetErrors
     from latticemd.learning.report import Report
+    from latticemd.parallel.forecast import Forecast
     from latticemd.timestep import Advice
     from latticemd.verify import Check
 
@@ -134,6 +135,25 @@ def print_advice(advice: Advice) -> None:
     table.add_row("dt of the input", f"{advice.dt:g}", "time", advice.verdict)
     Console().print(table)
     typer.echo(f"measured with {advice.force_calls} force evaluations")
+
+
+def print_forecast(found: Forecast) -> None:
+    """The table of `latticemd info --plan`."""
+    table = Table("of the busiest rank", "value", "")
+    groups = f"{found.groups} group(s) with {found.replicas} replica(s) each, on a grid of {_by(found.grid)}"
+    table.add_row("ranks", str(found.ranks), groups)
+    table.add_row("block", _by(found.block), f"cells, {found.sites} sites, and a rim of {found.rim} layers")
+    table.add_row("memory", f"{found.bytes / 2**20:.4g} MiB", "of arrays, beside some 200 MiB of libraries")
+    table.add_row("halo", f"{found.halo_bytes / 2**10:.4g} KiB", f"received per step, in {found.messages} message(s)")
+    table.add_row("step", f"{found.seconds:.4g} s", f"of which {found.waiting:.2g} s for messages")
+    table.add_row(
+        "efficiency", f"{found.efficiency:.3f}", "own sites over sites computed on, less the time for messages"
+    )
+    Console().print(table)
+
+
+def _by(numbers: Sequence[int]) -> str:
+    return " x ".join(map(str, numbers))
 
 
 def print_installation() -> None:

@@ -14,9 +14,10 @@ from functools import cached_property
 import numpy as np
 
 from latticemd.backends import kernels_for
-from latticemd.build import build_first_replica, build_forcefield, build_integrator, build_system
+from latticemd.build import build_first_replica, build_forcefield, build_propagator, build_system
 from latticemd.config import RunInput
 from latticemd.errors import Diverged
+from latticemd.integrators import Integrator, load_integrator
 from latticemd.measurements.forces import (
     difference,
     gradient_error,
@@ -31,6 +32,8 @@ from latticemd.measurements.motion import (
     restarted,
     reversal_error,
     state_difference,
+    step_against_forces,
+    step_symmetry_error,
 )
 from latticemd.models.model import Motion
 from latticemd.rng import Stream
@@ -46,6 +49,9 @@ DRIFT_LIMIT = 0.1  # of the fluctuation of the kinetic energy over DRIFT_STEPS
 BALANCE_LIMIT = 0.1  # of what a bath exchanges, or of the fluctuation of the kinetic energy, over DRIFT_STEPS
 ORDER_SLACK = 0.4  # how far the measured order in dt may be from the expected one
 DYNAMICS_STEPS, DRIFT_STEPS = 10, 60
+LEARNED_SYMMETRY_LIMIT = 1e-5  # of how far a learned step goes; networks compute in single precision
+LEARNED_LIMIT = 0.5  # error of a learned step, of what straight motion misses
+VERLET_STEPS = 400  # that a learned step is compared with
 NO_ISOLATION = "the integrator has no motion without a bath"
 PROBE_WIDTH = 0.01  # [length] of the noise on positions at which forces are checked
 
@@ -77,7 +83,7 @@ def verify(run_input: RunInput) -> Iterator[Check]:
     Motion that diverges fails the check that met it; the others are still done.
     """
     bench = Bench(run_input)
-    for name, measure in CHECKS.items():
+    for name, measure in {**CHECKS, **(LEARNED_CHECKS if bench.learned else {})}.items():
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # of motion that is about to diverge
                 outcome = measure(bench)
@@ -94,7 +100,17 @@ class Bench:
         self.run_input = run_input.model_copy(update={"replicas": alone})
         self.system = build_system(self.run_input)
         self.state = build_first_replica(run_input, self.system.model)
-        self.integrator = build_integrator(self.run_input)
+        self.integrator = build_propagator(self.run_input)
+
+    @property
+    def temperature(self) -> float:
+        """kT of the bath at step 0; zero where there is none [energy]."""
+        return self.integrator.temperature(0) if isinstance(self.integrator, Integrator) else 0.0
+
+    @property
+    def learned(self) -> bool:
+        """Whether steps were learned instead of following forces."""
+        return not isinstance(self.integrator, Integrator)
 
     @cached_property
     def x(self) -> Array:
@@ -116,7 +132,14 @@ class Bench:
 
     def started(self, state: State) -> Simulation:
         """The input's own simulation of a state, with objects of its own."""
-        return Simulation(build_system(self.run_input), build_integrator(self.run_input), state)
+        return Simulation(build_system(self.run_input), build_propagator(self.run_input), state)
+
+    def moving(self) -> State:
+        """The start, with momenta of temperature 0.1 where it has none: what a step is judged on."""
+        state = self.state.copy()
+        if not state.p.any():
+            state.p[...] = thermal_momenta(self.noise(1), self.system.model.site_masses(), 0.1)
+        return state
 
     def isolated(self, division: int = 1) -> Simulation | None:
         """A simulation without bath or ramps and with the step dt/division; None if there is no motion without a bath.
@@ -129,14 +152,14 @@ class Bench:
         state = self.state.copy()
         model = self.system.model
         if cold.momenta:
-            state.p[...] = thermal_momenta(self.noise(1), model.inertia(), max(self.integrator.temperature(0), 0.1))
+            state.p[...] = thermal_momenta(self.noise(1), model.site_masses(), max(self.temperature, 0.1))
         return Simulation(System(model, build_forcefield(self.run_input), 1), cold, state)
 
     def fluctuation(self, record: EnergyRecord) -> float:
         """Of the kinetic energy in time; of spins, which have none, the thermal one of their energy, kT sqrt(N) [energy]."""
         if self.integrator.motion is not Motion.SPIN:
             return record.fluctuation
-        temperature = self.integrator.temperature(0) or self.system.model.electronic_temperature
+        temperature = self.temperature or self.system.model.electronic_temperature
         return float(temperature * np.sqrt(self.system.model.lattice.sites))
 
     def refinement(self, division: int) -> EnergyRecord | None:
@@ -266,6 +289,8 @@ def balance_with_the_bath(bench: Bench) -> Outcome:
         return Outcome("skip", note="this force field gives no energy")
     if bench.system.ramps:
         return Outcome("skip", note="ramps of the model do work that no heat accounts for")
+    if bench.learned:
+        return Outcome("skip", note="a learned step conserves energy as well as it is right, see below")
     record = record_energy(bench.started(bench.state.copy()), DRIFT_STEPS)
     exchanged = record.exchanged(DYNAMICS_STEPS)
     scale = max(exchanged, bench.fluctuation(record))
@@ -273,6 +298,24 @@ def balance_with_the_bath(bench: Bench) -> Outcome:
         return Outcome("skip", note="nothing moves: no heat, no kinetic energy")
     note = f"error {record.deviation:.1e} over {DRIFT_STEPS} steps, heat {exchanged:.1e} in the first {DYNAMICS_STEPS} [energy]"
     return _judge(record.deviation / scale, BALANCE_LIMIT, note)
+
+
+def symmetries_of_the_step(bench: Bench) -> Outcome:
+    """A learned step from a state that is shifted, turned or mirrored ends shifted, turned or mirrored."""
+    measured = step_symmetry_error(bench.started, bench.moving())
+    if measured is None:
+        return Outcome("skip", note="the model has none for these parameters")
+    return _judge(measured[0], LEARNED_SYMMETRY_LIMIT, f"worst: {measured[1]}")
+
+
+def step_follows_the_forces(bench: Bench) -> Outcome:
+    """A learned step ends where many small ones under the force field do, against where straight motion ends."""
+    state = bench.moving()
+    small = load_integrator("verlet")(dt=bench.integrator.dt / VERLET_STEPS)
+    reference = Simulation(build_system(bench.run_input), small, state.copy())
+    error, straight = step_against_forces(bench.started(state), reference, VERLET_STEPS)
+    note = f"rms error {error:.1e}, of straight motion {straight:.1e} [length]"
+    return _judge(error / straight if straight else error, LEARNED_LIMIT, note)
 
 
 CHECKS: dict[str, Callable[[Bench], Outcome]] = {
@@ -287,6 +330,11 @@ CHECKS: dict[str, Callable[[Bench], Outcome]] = {
     "order of the energy error in dt": order_of_the_energy_error,
     "energy drift / kinetic fluctuation": energy_drift,
     "energy balance with the bath": balance_with_the_bath,
+}
+
+LEARNED_CHECKS: dict[str, Callable[[Bench], Outcome]] = {  # of propagators that follow no forces
+    "symmetries of a learned step": symmetries_of_the_step,
+    "learned step = many small ones": step_follows_the_forces,
 }
 
 

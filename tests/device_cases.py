@@ -294,7 +294,7 @@ def test_a_window_shared_by_several_lanes():
     levels = np.random.default_rng(5).normal(size=(1, lattice.sites))
     rungs_needed = np.full(levels.shape, 48, dtype=np.int16)  # a = 8, which holds all levels
     made = {48: expansion(2.0, 8.0, 0.0, 6)}
-    expected, _ = WindowOnSquare(lattice.shape, -1.0, 13, np.float64).solve(levels, rungs_needed, made)
+    expected = WindowOnSquare(lattice.shape, -1.0, 13, np.float64).solve(levels, rungs_needed, made)[0]
     density, energy = to_device(np.zeros((1, 2))), to_device(np.zeros(1))
     series = np.stack([made[48].density, made[48].energy], axis=1)[None]
     launch(

@@ -42,6 +42,18 @@ def test_the_error_of_an_average_is_its_scatter_between_experiments():
     assert np.sqrt(9 / 1000) == pytest.approx(found, rel=0.15)  # 2 tau = 9
 
 
+def test_both_ways_to_the_error_of_a_mean_agree():
+    series = remembering(0.9, 20_000, samples=4)  # tau = 9.5 spacings
+    average = stationary_average(series, spacing=0.5)
+    time, errors, _ = average.blocks
+    assert average.memory == pytest.approx(4.75, rel=0.15)
+    assert errors[0] < 0.3 * average.error  # of single values, as if they were independent
+    assert average.block_error == pytest.approx(average.error, rel=0.2)
+    assert time[errors.tolist().index(average.block_error)] >= 47.5
+    short = stationary_average(series[:60], spacing=0.5)
+    assert np.isnan(short.block_error)
+
+
 def test_block_errors_rise_to_the_error_of_the_average():
     series = remembering(0.8, 2**15)
     lengths, errors, doubts = block_errors(series)

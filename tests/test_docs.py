@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import sys
 import types
@@ -46,6 +47,24 @@ def test_python_blocks_run(page, tmp_path, monkeypatch, capsys):
         # Blank lines before the block give tracebacks the line numbers of the page.
         exec(compile("\n" * (line - 1) + block, page, "exec"), module.__dict__)
     assert capsys.readouterr().out.count("\n") >= sum(block.count("print(") for _, block in code)
+
+
+def test_every_picture_comes_from_a_command_and_is_shown():
+    spec = importlib.util.spec_from_file_location("pictures", ROOT / "tools" / "pictures.py")
+    tool = importlib.util.module_from_spec(spec)
+    sys.modules["pictures"] = tool
+    spec.loader.exec_module(tool)
+    del sys.modules["pictures"]
+    there = {
+        str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.png") if "_build" not in path.parts
+    }
+    assert there == tool.PICTURES.keys()
+    pages = [path.read_text() for path in (ROOT / "docs").rglob("*") if path.suffix in (".md", ".py")]
+    assert [name for name in there if not any(Path(name).name in page for page in pages)] == []
+    for picture in tool.PICTURES.values():
+        for word in " ".join(picture.commands).split():
+            if word.startswith(("tools/", "inputs/", "forcefields/")):
+                assert (ROOT / word).is_file(), word
 
 
 def test_pages_do_not_hide_python_from_this_test():

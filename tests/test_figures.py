@@ -14,6 +14,7 @@ from latticemd.figures import draw_run, read_run
 from latticemd.figures.maps import Map, columns_for, picture
 from latticemd.figures.pages import centred_structure_factor
 from latticemd.figures.reading import chosen_frames
+from latticemd.figures.style import Look, diverging
 from latticemd.lattice import Lattice
 from latticemd.output.directory import RunDirectory
 from latticemd.output.trajectory import TrajectoryHeader, TrajectoryWriter
@@ -281,6 +282,46 @@ def test_drawing_leaves_the_global_style_alone_and_is_reproducible(tmp_path):
     first = [path.read_bytes() for path in draw_run(tmp_path / "run")]
     assert dict(matplotlib.rcParams) == before
     assert [path.read_bytes() for path in draw_run(tmp_path / "run")] == first
+
+
+def test_dark_figures_show_the_same_on_a_dark_ground(tmp_path):
+    lattice = Lattice("square", (12, 12))
+    x, y = lattice.cells.T
+    write_run(tmp_path / "run", lattice, np.where((x >= 6) & (y < 6), 0.45, -0.45)[None, None])
+    light, dark = (draw_run(tmp_path / "run", Look(style)) for style in ("light", "dark"))
+    assert [path.name.replace("_dark", "") for path in dark] == [path.name for path in light]
+    for bright, dim in zip(light, dark, strict=True):
+        if bright.suffix == ".png":
+            assert pixels(bright).shape == pixels(dim).shape
+            assert (pixels(bright)[0, 0] == 1).all()
+            assert pixels(dim)[0, 0] == pytest.approx(np.array([0x14, 0x17, 0x1C]) / 255, abs=0.01)
+    orange = [pixels(path)[..., 0] - pixels(path)[..., 2] > 0.2 for path in (light[1], dark[1])]
+    assert abs(orange[0].sum() / orange[1].sum() - 1) < 0.1  # the domain, in dark orange or in light
+
+
+def test_figures_for_print_are_as_wide_as_a_page(tmp_path):
+    write_run(tmp_path / "run", Lattice("square", (12, 12)), order_fields(Lattice("square", (12, 12)), frames=7))
+    paths = draw_run(tmp_path / "run", Look(size="print"))
+    assert {path.suffix for path in paths if path.stem == "time_series_print"} == {".png", ".pdf"}
+    widths = [pixels(path).shape[1] for path in paths if path.suffix == ".png"]
+    assert widths == [pytest.approx(178 / 25.4 * 300, abs=1)] * 4
+
+
+@pytest.mark.parametrize("style", ["light", "dark"])
+def test_colours_of_a_map_are_told_apart_by_lightness_on_both_sides(style):
+    with Look(style).applied():
+        colours = diverging()(np.linspace(0, 1, 101))[:, :3]
+    lightness = colours @ [0.2126, 0.7152, 0.0722]
+    outwards = np.diff(lightness[50:]), np.diff(lightness[50::-1])
+    for steps in outwards:
+        assert (steps < 0).all() if style == "light" else (steps > 0).all()
+
+
+def test_unknown_looks_are_refused_with_the_nearest_word():
+    with pytest.raises(InputError, match="--style drak: expected light or dark; did you mean 'dark'"):
+        Look("drak")
+    with pytest.raises(InputError, match="--size page: expected screen or print"):
+        Look(size="page")
 
 
 def test_a_directory_without_a_run_is_refused_by_name(tmp_path):

@@ -246,7 +246,7 @@ def test_both_halves_of_a_rescaled_step_have_noise_of_their_own():
     made = load_integrator("velocity_rescaling")(dt=0.2, temperature=0.5, seed=4)
     run = oscillators("velocity_rescaling", np.zeros((2000, 9, 1)), dt=0.2, temperature=0.5, stiffness=1e-99)
     kinetic = np.full(2000, 9 * 0.25)
-    factors = [made._factor(run.state, kinetic, 0.5, 7, half) for half in (0, 1)]
+    factors = [made._factor(run.state, kinetic, 9, 0.5, 7, half) for half in (0, 1)]
     assert abs(np.corrcoef(factors)[0, 1]) < 4.5 / np.sqrt(2000)
 
 

@@ -26,7 +26,7 @@ from latticemd.learning.modelfile import (
     symmetry_of,
     warnings_outside,
 )
-from latticemd.learning.networks import Bound, build_network
+from latticemd.learning.networks import _KEPT, Bound, build_network
 from latticemd.learning.records import record_of
 from latticemd.models.ssh import SSH
 
@@ -151,6 +151,27 @@ def test_warnings_have_numbers_and_only_about_what_matters(saved, small):
     assert "and the network has seen -3 to 3" in sentences[2]
     assert "and states of the training had 0.5 to 1.5" in sentences[3]
     assert len(sentences) == 4
+
+
+def test_a_module_is_built_anew_only_for_other_electrons(saved, small):
+    _, _, module = saved
+    built = []
+    bound = Bound("small", {"width": 5}, small, module, built.append)
+    for step in range(200):  # a ramp of the springs
+        assert bound.to(dataclasses.replace(small, stiffness=1.0 + 0.01 * step)) is module
+    assert built == []
+    other = bound.to(dataclasses.replace(small, coupling=small.coupling + 0.5))
+    assert built == [other]
+    assert bound.to(dataclasses.replace(small, coupling=small.coupling + 0.5, stiffness=3.0)) is other
+
+
+def test_of_the_models_of_a_ramp_only_a_few_are_kept(saved, small):
+    _, _, module = saved
+    bound = Bound("small", {"width": 5}, small, module)
+    for step in range(100):
+        bound.to(dataclasses.replace(small, coupling=1.0 + 0.01 * step))
+    assert len(bound._built) == len(bound._bound) == _KEPT
+    assert bound.to(small) is module
 
 
 def test_weights_are_shared_between_lattices_and_models(saved, small):

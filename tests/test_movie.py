@@ -10,6 +10,7 @@ from test_figures import write_run
 
 from latticemd.errors import InputError
 from latticemd.figures.movie import draw_movie
+from latticemd.figures.style import Look
 from latticemd.lattice import Lattice
 
 
@@ -49,6 +50,14 @@ def test_frames_follow_the_wall_and_keep_their_colours(walking_wall):
     assert all(after > before + 0.04 for before, after in itertools.pairwise(shares))
     # The map is most of what is coloured; the bar, half of it orange, is the rest.
     assert shares[5] == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_dark_movie_has_a_dark_ground_and_the_same_wall(walking_wall):
+    path = draw_movie(walking_wall, frames=3, look=Look("dark"))
+    assert path == walking_wall / "figures/movie_dark.gif"
+    pictures, _ = frames_of(path)
+    assert all(picture[0, 0].max() < 40 for picture in pictures)
+    assert orange_share(pictures[1]) == pytest.approx(0.5, abs=0.03)
 
 
 def test_as_many_frames_as_asked_for(walking_wall, tmp_path):

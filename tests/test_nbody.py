@@ -83,6 +83,18 @@ def test_the_answer_lies_a_unit_of_time_ahead(samples):
     np.testing.assert_array_equal(later.x, samples.target[:2])
 
 
+def test_trajectories_lead_back():
+    samples = charged(seed=2, first=0, count=6)
+    both = samples.both_ways()
+    assert len(both) == 12
+    moving = Trajectories(seed=2, first=0, count=6)
+    moving.x, moving.v = both.x[6:].copy(), both.v[6:].copy()
+    moving._update()
+    moving.advance(1000)
+    np.testing.assert_allclose(moving.x, both.target[6:], rtol=0, atol=1e-7)
+    np.testing.assert_allclose(moving.v, both.later[6:], rtol=0, atol=1e-6)
+
+
 def test_sets_are_apart_and_come_back_from_their_file(tmp_path, monkeypatch):
     numbers = [set(range(first, first + count)) for first, count in SETS.values()]
     assert [len(one) for one in numbers] == [3000, 2000, 2000]

@@ -63,17 +63,21 @@ def positions(model, replicas=1, seed=0):
     return np.random.default_rng(seed).normal(size=(replicas, model.lattice.sites, model.components))
 
 
-@pytest.mark.parametrize("base", ["none", "cavity"])
-def test_tiles_give_what_the_whole_lattice_gives(tmp_path, monkeypatch, base):
-    file = saved(tmp_path / "n.safetensors", EquivariantNetwork(regular=1, scalars=2, blocks=1, base=base))
+@pytest.mark.parametrize("settings", [
+    {}, {"base": "cavity"}, {"base": "window", "base_width": 5}, {"conservative": True},
+    {"conservative": True, "base": "atomic"},
+], ids=["direct", "on cavity", "on window", "conservative", "conservative, on atoms"])  # fmt: skip
+def test_tiles_give_what_the_whole_lattice_gives(tmp_path, monkeypatch, settings):
+    file = saved(tmp_path / "n.safetensors", EquivariantNetwork(regular=1, scalars=2, blocks=1, **settings))
     model = Holstein(Lattice("square", (26, 40)), coupling=1.5)
     x = positions(model)
-    whole = forces(Enn(model=file), model, x).force
+    whole = forces(Enn(model=file), model, x)
     monkeypatch.setattr(running, "_WHOLE", 100)
     monkeypatch.setattr(running, "_TILE", {2: 9})
-    tiled = forces(Enn(model=file), model, x).force
-    assert np.abs(whole).max() > 0.1
-    np.testing.assert_allclose(tiled, whole, atol=3e-6 * np.abs(whole).max())
+    tiled = forces(Enn(model=file), model, x)
+    assert np.abs(whole.force).max() > 0.1
+    np.testing.assert_allclose(tiled.force, whole.force, atol=3e-6 * np.abs(whole.force).max())
+    np.testing.assert_allclose(tiled.energy, whole.energy, rtol=1e-5)  # NaN where it is unknown
 
 
 @pytest.mark.parametrize(("precision", "bound"), [("float32", 1e-6), ("float64", 1e-12)])
@@ -145,6 +149,10 @@ def test_networks_are_for_their_kind_of_model_lattice_and_plan(tmp_path):
         Enn(model=file).prepare(Holstein(Lattice("triangular", (6, 6))), 1)
     with pytest.raises(InputError, match="no such file"):
         Enn(model="nowhere").prepare(MODEL, 1)
+    with pytest.raises(
+        InputError, match="base of this network does not serve the lattice: forcefield window with width 13"
+    ):
+        Enn(model="holstein_demo").prepare(Holstein(Lattice("square", (12, 12))), 1)
 
 
 @pytest.mark.parametrize("file", SHIPPED_FILES, ids=lambda file: file.stem)
@@ -152,7 +160,9 @@ def test_networks_that_come_with_latticemd_err_as_their_cards_say(file):
     card = read_card(file)
     assert file.stat().st_size < 2e6
     trained = model_of(card.model)
-    model = dataclasses.replace(trained, lattice=trained.lattice.resized((12, 12)))
+    # Mean field takes long on more sites; bases may need them.
+    side = 12 if trained.interacting else 16
+    model = dataclasses.replace(trained, lattice=trained.lattice.resized((side, side)))
     low, high = card.ranges["x"]["rms"]
     x = positions(model, seed=5) * (0.5 * (low + high))
     exact = ("mean_field", {"start": "seed", "residual": 1e-4}) if model.interacting else ("poles", {})

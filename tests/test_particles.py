@@ -254,3 +254,161 @@ def test_forces_of_electrons_and_of_particles_do_not_mix():
         System(Holstein(Lattice("square", (4, 4))), made("coulomb"))
     with pytest.raises(InputError, match="points in space, not sites of a square lattice"):
         Particles(Lattice("square", (4, 4)))
+
+
+# Masses and charges of each particle
+
+UNEQUAL = (1.0, 4.0, 0.5, 2.0, 8.0)
+
+
+def unequal(replicas=1, forcefield="gravity", integrator="verlet", **settings):
+    model = Particles(Points([5]), masses=UNEQUAL, charges=(1.0, -1.0, 2.0, 0.5, -3.0))
+    run = simulation(model, integrator, cloud(model, replicas=replicas), forcefield=made(forcefield), **settings)
+    run.state.p[...] = np.sqrt(model.m)[:, None] * np.random.default_rng(5).normal(size=run.state.p.shape)
+    return model, run
+
+
+def test_particles_of_unequal_mass_move_as_those_of_ase():
+    pytest.importorskip("ase")
+    from ase.md.verlet import VelocityVerlet
+
+    from latticemd.ase import LatticeCalculator, atoms_of, configuration_of, momenta_of
+
+    model, ours = unequal(dt=0.01)
+    atoms = atoms_of(model, ours.state.x[0], ours.state.p[0])
+    np.testing.assert_array_equal(atoms.get_masses(), UNEQUAL)
+    atoms.calc = LatticeCalculator(model, made("gravity"))
+    ours.run(200)
+    VelocityVerlet(atoms, timestep=0.01).run(200)
+    np.testing.assert_allclose(configuration_of(model, atoms), ours.state.x, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(momenta_of(model, atoms), ours.state.p, rtol=0, atol=1e-10)
+    assert atoms.get_kinetic_energy() == pytest.approx(ours.frame().kinetic_energy[0], rel=1e-12)
+
+
+def test_the_centre_of_unequal_masses_moves_straight_on():
+    model, run = unequal(forcefield="coulomb", dt=0.002)
+    start, drift = run.state.x.copy(), run.state.p.sum(axis=1) / model.m.sum()
+    energy = run.frame().conserved_energy[0]
+    run.run(500)
+    centre = (model.m[:, None] * (run.state.x - start)).sum(axis=1) / model.m.sum()
+    np.testing.assert_allclose(centre, drift, rtol=0, atol=1e-11)
+    assert run.frame().conserved_energy[0] == pytest.approx(energy, abs=1e-3)
+
+
+@pytest.mark.parametrize("integrator", ["langevin", "velocity_rescaling", "nose_hoover"])
+def test_a_bath_gives_every_mass_the_same_energy(integrator):
+    model = Particles(Points([5]), masses=UNEQUAL)
+    settings = {"friction": 1.0} if integrator == "langevin" else {"relaxation_time": 0.5}
+    run = simulation(
+        model, integrator, cloud(model, replicas=400), forcefield=made("springs"), dt=0.05, temperature=0.3, **settings
+    )
+    run.state.p[...] = np.sqrt(0.3 * model.m)[:, None] * np.random.default_rng(0).normal(size=run.state.p.shape)
+    run.run(200)
+    share = np.mean(run.state.p**2, axis=(0, 2)) / model.m
+    assert share.mean() == pytest.approx(0.3, rel=0.06)
+    if integrator == "langevin":  # the others know the sum alone
+        np.testing.assert_allclose(share, 0.3, rtol=0.12)
+    frame = run.frame()
+    np.testing.assert_allclose(
+        frame.kinetic_energy, 0.5 * (run.state.p**2 / model.m[:, None]).sum(axis=(1, 2)), rtol=1e-12
+    )
+
+
+def test_gravity_pulls_all_masses_with_the_same_acceleration():
+    model = Particles(Points([3]), masses=(1e-6, 5e-6, 3.0))
+    x = np.array([[[2.0, 0, 0], [0, 2.0, 0], [0, 0, 0]]])
+    force, _ = evaluated(model, made("gravity"), x)
+    acceleration = np.linalg.norm(force[0, :2], axis=1) / model.m[:2]
+    np.testing.assert_allclose(acceleration, 3.0 * 2.0 / np.hypot(2.0, 0.3) ** 3, rtol=1e-5)
+
+
+def test_lists_of_masses_and_charges_are_verified_and_come_back(tmp_path):
+    path = tmp_path / "input.yaml"
+    path.write_text(
+        "system: particles\nlattice: {type: points, shape: [4]}\n"
+        "model: {name: particles, charges: [1, -1, 2, 2], masses: [1, 2, 3, 3]}\nforcefield: {name: coulomb}\n"
+        "initial: {kind: ordered, amplitude: 1.5, width: 0.1, velocity: thermal}\n"
+        "dynamics: {integrator: langevin, dt: 0.01, steps: 4, temperature: 0.1, friction: 1}\n"
+    )
+    resolved = load_input(path)
+    (tmp_path / "again.yaml").write_text(resolved.to_yaml())
+    assert load_input(tmp_path / "again.yaml") == resolved
+    model, _ = build_model(resolved)
+    assert (model.inertia(), model.q.tolist(), model.m.tolist()) == (1.0, [1, -1, 2, 2], [1, 2, 3, 3])
+    assert [symmetry.name for symmetry in model.symmetries()] == ["identity", "exchange of 2 and 3"]
+    assert not [check for check in verify(resolved) if check.verdict == "fail"]
+    for settings, words in (
+        (["model.masses=[1, 2]"], "masses lists 2 numbers for 4 particles"),
+        (["model.masses=[1, 2, 0, 1]"], "masses have to be > 0, and the smallest is 0"),
+        (["model.mass=2"], "either mass or masses"),
+        (["model.charges=[1, 2, 3]"], "charges lists 3 numbers for 4 particles"),
+    ):
+        with pytest.raises(InputError, match=words):
+            build_model(load_input(path, settings))
+    with pytest.raises(
+        InputError, match="expected 'random', 'alternating' or 'positive' signs, or the list of all charges"
+    ):
+        load_input(path, ["model.charges=odd"])
+
+
+def test_mdanalysis_opens_a_run_of_particles(tmp_path):
+    mda = pytest.importorskip("MDAnalysis", reason="checks that a reader we did not write opens the trajectory")
+    settings = [f"output.directory={tmp_path / 'run'}", "output.figures=false", "dynamics.steps=20", "output.every=5"]
+    run_input = load_input(INPUTS / "particles_charged.yaml", settings)
+    run(run_input)
+    n = run_input.lattice.shape[0]
+    universe = mda.Universe.empty(n, trajectory=True)
+    universe.load_new(str(tmp_path / "run" / "trajectory.h5"), format="H5MD", convert_units=False)
+    with h5py.File(tmp_path / "run" / "trajectory.h5") as file:
+        stored = file["particles/lattice/position/value"][()]
+    seen = np.array([step.positions.copy() for step in universe.trajectory])
+    assert len(seen) == 5
+    np.testing.assert_allclose(seen, stored, rtol=1e-6, atol=1e-6)
+    assert np.abs(seen[-1] - seen[0]).max() > 0.01
+
+
+def test_ovito_opens_what_ase_exports(tmp_path):
+    # OVITO knows no H5MD; extended XYZ is the way there.
+    ovito = pytest.importorskip("ovito.io", reason="ovito is not installed")
+    ase_io = pytest.importorskip("ase.io")
+    settings = [f"output.directory={tmp_path / 'run'}", "output.figures=false", "dynamics.steps=20", "output.every=5"]
+    run(load_input(INPUTS / "particles_charged.yaml", settings))
+    frames = ase_io.read(tmp_path / "run" / "trajectory.h5", ":")
+    ase_io.write(tmp_path / "frames.xyz", frames)
+    pipeline = ovito.import_file(str(tmp_path / "frames.xyz"))
+    assert pipeline.source.num_frames == len(frames) == 5
+    np.testing.assert_allclose(pipeline.compute(4).particles.positions, frames[4].positions, rtol=0, atol=1e-7)
+
+
+# Pictures
+
+
+def test_runs_and_movies_draw_particles_where_they_are(tmp_path):
+    images = pytest.importorskip("PIL.Image")
+    from latticemd.figures import draw_run
+    from latticemd.figures.movie import draw_movie
+
+    settings = [f"output.directory={tmp_path / 'run'}", "output.figures=false", "dynamics.steps=40", "output.every=4"]
+    run(load_input(INPUTS / "particles_charged.yaml", settings))
+    names = {path.name for path in draw_run(tmp_path / "run")}
+    assert {"particles.png", "time_series.png"} <= names
+    with images.open(tmp_path / "run" / "figures" / "particles.png") as picture:
+        assert np.asarray(picture.convert("L")).std() > 10
+    movie = draw_movie(tmp_path / "run", frames=8)
+    with images.open(movie) as picture:
+        assert picture.n_frames == 8
+        first = np.asarray(picture.convert("RGB")).copy()
+        picture.seek(7)
+        assert (np.asarray(picture.convert("RGB")) != first).any()
+
+
+def test_pictures_look_along_the_direction_in_which_particles_spread_least():
+    from latticemd.figures.particles import Cloud
+
+    model = Particles(Points([40]), charges="alternating")
+    x = np.random.default_rng(0).normal(size=(3, 40, 3)) * [2.0, 0.1, 5.0]
+    cloud = Cloud.of(x, model)
+    np.testing.assert_allclose(cloud.seen.std(axis=(0, 1)), x.std(axis=(0, 1))[[2, 0, 1]], rtol=0.02)
+    between = [np.linalg.norm(one[:, :, None] - one[:, None], axis=-1) for one in (cloud.seen, x)]
+    np.testing.assert_allclose(*between, rtol=0, atol=1e-12)
+    assert 0.8 < (np.abs(cloud.seen[..., :2]) < cloud.extent).mean() <= 1.0

@@ -13,16 +13,18 @@ import torch
 
 from forcefields.points.egnn import EGNN
 from forcefields.points.frame_graph import FrameGraph
-from forcefields.points.frames import FrameAveraged, Rule, frames_of, relative_gap
+from forcefields.points.frames import FrameAveraged, Rule, drawn_frames, frames_of, relative_gap
 from forcefields.points.graph import DeepSets, GraphNetwork
-from forcefields.points.predictors import NETWORKS, Dynamics, Force, network_named
+from forcefields.points.plans import PLANS, network_named
+from forcefields.points.predictors import Dynamics, Force
 from latticemd.errors import InputError
 
 N = 5
 LIMITS = {"float32": 1e-5, "float64": 1e-11}
 FRAMED = ("sets", "frames", "frame_graph")
 KINDS = ("general", "nearly degenerate", "degenerate", "at the switch")
-CASES = [(name, kind) for name in FRAMED for kind in KINDS] + [(name, KINDS[0]) for name in ("egnn", "tensor_products")]
+CASES = [(name, kind) for name in FRAMED for kind in KINDS]
+CASES += [(name, KINDS[0]) for name in ("egnn", "second_order", "tensor_products")]
 
 
 @functools.cache
@@ -150,6 +152,35 @@ def test_frames_are_orthogonal_and_count_as_one():
         torch.testing.assert_close(total, torch.ones(7, dtype=torch.float64), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["general", "at the switch", "degenerate"])
+def test_drawn_frames_count_as_all_do_on_average(kind):
+    x, v, q = clouds(kind, count=1)
+    network = FrameAveraged(GraphNetwork(hidden=8, depth=1).double(), drawn=2)
+    whole = answer(network.eval(), x, v, q, "float64")
+    torch.manual_seed(0)
+    many = 4000
+    with torch.no_grad():
+        copies = network.train()(x.expand(many, -1, -1), v.expand(many, -1, -1), q.expand(many, -1))
+    spread = copies.std(dim=0)
+    assert spread.max() > 1e-3
+    assert ((copies.mean(dim=0) - whole[0]).abs() < 5.0 * spread / many**0.5 + 1e-12).all()
+    (drawn,) = drawn_frames(x, v, Rule(), 3)
+    assert drawn.axes.shape == (1, 3, 3, 3)
+    assert drawn.weight.tolist() == [[1 / 3] * 3]
+    (most,) = drawn_frames(x, v, Rule("SE"), 8)
+    assert most.axes.shape == (1, 4, 3, 3)
+
+
+def test_second_order_motion_conserves_momentum_and_rides_along():
+    network, (x, v, q) = made("second_order"), clouds("general", count=6)
+    missed, gained = network.motion(x, v, q)
+    assert gained.abs().max() > 1e-3
+    torch.testing.assert_close(gained.sum(dim=1), torch.zeros(6, 3, dtype=torch.float64), rtol=0, atol=1e-13)
+    torch.testing.assert_close(missed.sum(dim=1), torch.zeros(6, 3, dtype=torch.float64), rtol=0, atol=1e-13)
+    boosted = network(x, v + torch.tensor([0.3, -2.0, 1.0], dtype=torch.float64), q)
+    torch.testing.assert_close(boosted, missed, rtol=0, atol=1e-12)
+
+
 def crossing(steps):
     """A cloud whose two smaller eigenvalues change places along the way, (steps, N, 3), and how far a step moves it."""
     x, v, q = clouds("degenerate", count=1, seed=4)
@@ -223,7 +254,7 @@ def test_gradients_are_finite_where_axes_are_arbitrary():
     assert all(torch.isfinite(weight.grad).all() for weight in network.parameters())
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", PLANS)
 def test_predictors_give_forces_and_later_positions(name):
     x, v, q = clouds("general")
     network = made(name)
@@ -238,7 +269,7 @@ SLOW = ("frames", "frame_graph", "tensor_products")  # eight graphs and more for
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in NETWORKS if name != "straight"]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in PLANS if name != "straight"]
 )
 def test_networks_learn(name):
     # A few steps on the motion of two opposite charges: the error falls well below that of straight motion.
@@ -254,7 +285,7 @@ def test_networks_learn(name):
         loss = torch.nn.functional.mse_loss(network(x, v, q), target)
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert np.min(losses) < 0.5 * float(torch.mean((x + v - target) ** 2))
 
 

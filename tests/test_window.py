@@ -58,8 +58,9 @@ def test_compiled_kernels_agree_with_the_specification(width, shape, order):
     rung = rungs(specification.reach(levels), 0.1)
     made = {name: expansion(0.1, half_width(name), 0.2, order) for name in np.unique(rung).tolist()}
     assert len(made) > 1
-    expected, sums = specification.solve(levels, rung, made)
-    found, found_sums = compiled.solve(levels, rung, made)
+    expected, energies, sums = specification.solve(levels, rung, made)
+    found, found_energies, found_sums = compiled.solve(levels, rung, made)
+    np.testing.assert_allclose(found_energies, energies, rtol=0, atol=1e-12 * np.abs(energies).max())
     np.testing.assert_allclose(found_sums, sums, rtol=0, atol=1e-12 * levels.size)
     np.testing.assert_allclose(found.onsite, expected.onsite, rtol=0, atol=1e-12)
 

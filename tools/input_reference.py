@@ -68,7 +68,7 @@ def sentence(text: str) -> str:
 
 def heading(block: dict[str, Any]) -> str:
     """The key and word that select a block."""
-    for key in ("name", "kind", "integrator"):
+    for key in ("name", "kind", "integrator", "propagator"):
         word = block["properties"].get(key, {}).get("const")
         if word:
             return f"`{key}: {word}`"

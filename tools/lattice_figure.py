@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from latticemd import Lattice
-from latticemd.figures.style import BLUE, GREY, ORANGE, STYLE
+from latticemd.figures.style import BLUE, GREY, LIGHT, ORANGE
 
 FIGURE = Path(__file__).parent.parent / "docs" / "lattices.png"
 SHAPES = {
@@ -50,10 +50,9 @@ def draw(axis: Any, lattice: Lattice) -> None:
 
 def main() -> int:
     """Draw all lattices on one page."""
-    import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(STYLE):
+    with LIGHT.applied():
         page = Figure(figsize=(13, 6.2), layout="constrained")
         upper, lower = page.subfigures(2, 1, height_ratios=[1, 1])
         places = [*upper.subplots(1, 4).ravel(), *lower.subplots(1, 3, width_ratios=[1.25, 1.3, 0.8]).ravel()]

@@ -12,7 +12,8 @@ has forgotten itself: a random walk. Errors that are gradients do better, as the
 Verlet does by itself is seen with `ed`.
 
 Usage: python tools/nve_drift.py [--side 24] [--coupling 1.5] [--steps 10000] [--names ed poles cavity window kpm]
-(some ten minutes on one core, six of them for ed)
+           [--network FILE ...]
+(some ten minutes on one core, six of them for ed; `--network` adds rows for trained networks)
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import argparse
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +34,7 @@ from latticemd.forcefield import Electrons
 from latticemd.integrators import load_integrator
 
 TEMPERATURE, QUENCH, FRAMES = 0.1, 300, 200
-SETTINGS: tuple[tuple[str, dict[str, float]], ...] = (
+SETTINGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("ed", {}),
     ("poles", {}),
     ("poles", {"tolerance": 1e-4}),
@@ -102,7 +104,8 @@ def main() -> None:
     parser.add_argument("--coupling", type=float, default=1.5)
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--dt", type=float, default=0.05)
-    parser.add_argument("--names", nargs="+", default=["ed", "poles", "cavity", "window", "kpm"])
+    parser.add_argument("--network", nargs="+", default=[], help="files or names of trained networks enn")
+    parser.add_argument("--names", nargs="*", default=["ed", "poles", "cavity", "window", "kpm"])
     arguments = parser.parse_args()
     model = Holstein(Lattice("square", (arguments.side, arguments.side)), coupling=arguments.coupling)
     (x, p), exact = start(model), exact_electrons(model)
@@ -110,14 +113,13 @@ def main() -> None:
         "| force field | rms error of the force | predicted change | change at the end | rms change | slope | ms/step |"
     )
     print("|---|---|---|---|---|---|---|")
-    for name, settings in SETTINGS:
-        if name not in arguments.names:
-            continue
+    rows = [(name, settings) for name, settings in SETTINGS if name in arguments.names]
+    for name, settings in [*rows, *(("enn", {"model": file}) for file in arguments.network)]:
         verlet = load_integrator("verlet")(dt=arguments.dt, temperature=Ramp.constant(0.0))
         state = State.at_rest(x)
         state.p[:] = p
         system = System(model, load_plugin("forcefield", name)(**settings))
-        title = " ".join([f"`{name}`", *(f"{key} {value:g}" for key, value in settings.items())])
+        title = " ".join([f"`{name}`", *(f"{key} {value}" for key, value in settings.items())])
         print(f"| {title} |", end="", flush=True)
         measure(Simulation(system, verlet, state), model, exact, arguments.dt, arguments.steps)
 

@@ -113,7 +113,7 @@ class Cavity(Sized):
         """Whether the tolerance sets the radius."""
         return self.radius is None and self.tolerance is not None
 
-    def rungs(self, model: Model) -> list[Candidate]:
+    def rungs(self, model: Model, x: Array | None = None) -> list[Candidate]:
         """The radii to choose from for a tolerance."""
         fine = min(POLE_TOLERANCE, 0.1 * (self.tolerance or POLE_TOLERANCE))
         layers = self._layers(model)
@@ -132,16 +132,16 @@ class Cavity(Sized):
             from forcefields.cavity.square import working_bytes  # numba need not be loaded for other lattices
 
             needed = working_bytes()
+        rim = self._layers(model) * (self._reach + self.sweeps + model.needs_bonds)
         return Capabilities(
             conservative=False,
             deterministic=True,
             energy=True,
             density=True,
-            halo=self._layers(model) * (self._reach + self.sweeps + model.needs_bonds)
-            if model.filling is None
-            else None,
+            halo=rim if model.filling is None else None,
             bytes_needed=needed + _BYTES_PER_SITE * replicas * sites * o**2,
             single=self.precision == "float32" and self._square(model) is not None,
+            rim=rim,
             cuda=model.portable and model.filling is None and self._compiled(model) is not None,
         )
 
@@ -157,29 +157,31 @@ class Cavity(Sized):
         if on_device(x):
             self._evaluate_on_device(model, x, out)
             return
-        electrons, onsite = self._electrons(model, x), model.onsite(x)
+        electrons, onsite, lattice = self._electrons(model, x), model.onsite(x), model.lattice
         lowest, highest = extremes(onsite)
         if model.filling is None:
             mu = model.mu or 0.0
             out.mu[:] = mu
-            widths = np.maximum(highest.max(axis=1) - mu, mu - lowest.min(axis=1)) + electrons.reach
+            widths = np.maximum(lattice.highest(highest) - mu, mu + lattice.highest(-lowest)) + electrons.reach(lattice)
             made = [self._expansion(model, width) for width in widths]
-            rho, out.energy[:] = electrons.solve(onsite - mu * unit(onsite), made)
+            rho, energies = electrons.solve(onsite - mu * unit(onsite), made)
+            out.energy[:] = lattice.total(energies)
         else:
-            reach = electrons.reach + 40.0 * model.electronic_temperature
-            low, high = float(lowest.min()) - reach, float(highest.max()) + reach
+            reach = electrons.reach(lattice) + 40.0 * model.electronic_temperature
+            low = -float(lattice.highest(-lowest).max()) - reach
+            high = float(lattice.highest(highest).max()) + reach
             # One interval for every mu of the search: other poles for another mu would make a step in the number of electrons.
             made = [self._expansion(model, high - low)]
-            wanted = model.filling * onsite.shape[1] * model.orbitals
+            wanted = model.filling * lattice.whole.sites * model.orbitals
 
             def count(mu: float) -> float:
-                return float(electrons.solve(onsite - mu * unit(onsite), made)[0].density.sum())
+                return float(lattice.total(electrons.solve(onsite - mu * unit(onsite), made)[0].density)[0])
 
             # The rounding of single precision would keep the search busy to no end.
             resolution = 1e-8 * model.electronic_temperature if self.precision == "float32" else 0.0
             out.mu[:] = mu = chemical_potential(count, wanted, low, high, resolution)
-            rho, out.energy[:] = electrons.solve(onsite - mu * unit(onsite), made)
-            out.energy += mu * wanted
+            rho, energies = electrons.solve(onsite - mu * unit(onsite), made)
+            out.energy[:] = lattice.total(energies) + mu * wanted
         out.density[:] = rho.density
         out.energy += model.electron_constant(x)
         model.electronic_force(rho, x, out.force)

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forcefields.blocks import adjoint, dressed, hermitian, inverse, norms, square, trace, unit
+from forcefields.blocks import adjoint, dressed, hermitian, inverse, norms, square, trace, unit, weighted
 from forcefields.cavity.expansion import Expansion
 from forcefields.cavity.rim import Rim
 from forcefields.hopping import Cut, Graph, Patches, centre_columns, density_matrix
+from latticemd.lattice import Lattice
 from latticemd.models.hamiltonian import DensityMatrix
 
 Array = NDArray[Any]
@@ -47,10 +48,9 @@ class OnGraph:
     sweeps: int
     pairs: bool = False  # whether rho is wanted between sites too
 
-    @property
-    def reach(self) -> float:
-        """How far hopping can move a level at most, max_i sum_j |H_ij| [energy] (Gershgorin)."""
-        return float(self.graph.incoming(norms(self.graph.amplitude)).max())
+    def reach(self, lattice: Lattice) -> float:
+        """How far hopping can move a level at most, max_i sum_j |H_ij| over the whole lattice [energy] (Gershgorin)."""
+        return float(lattice.highest(self.graph.incoming(norms(self.graph.amplitude))[None])[0])
 
     def green(self, onsite: Array, z: Array) -> tuple[Array, Array | None]:
         """Blocks of G(z) for several z (P,): G[y, y] (P, N) or (P, N, o, o) from the patch around y, and, if pairs are wanted,
@@ -72,23 +72,22 @@ class OnGraph:
         return own, between
 
     def solve(self, onsite: Array, expansions: list[Expansion]) -> tuple[DensityMatrix, Array]:
-        """The density matrix and the energies (R,) for on-site energies (R, N) or blocks (R, N, o, o) counted from mu.
+        """The density matrix and the energies of the sites (R, N) for on-site blocks (R, N) or (R, N, o, o) counted from mu.
 
         rho[x, y] = 1/2 delta_xy - slope H[x, y] - sum_p c_p (G_p[x, y] + G_p[y, x]^+)/2
 
         of which G[x, y] is taken from the patch around y and G[y, x] from that around x.
         """
-        graph, energy = self.graph, np.empty(len(onsite))
+        graph, energy = self.graph, np.empty(onsite.shape[:2])
         own, between = [], []
         moment = graph.incoming(square(graph.amplitude))
         for r, (e, made) in enumerate(zip(onsite, expansions, strict=True)):
             green, hop_green = self.green(e, 1j * made.poles)
             c, b = made.weights.T
-            own.append(0.5 * unit(e) - made.slope * e - hermitian(np.tensordot(c, green, 1)))
+            own.append(0.5 * unit(e) - made.slope * e - hermitian(weighted(c, green)))
             if hop_green is not None:
-                summed = np.tensordot(c, hop_green, 1)
+                summed = weighted(c, hop_green)
                 between.append(-made.slope * graph.amplitude - 0.5 * (summed + adjoint(summed[graph.reverse])))
-            imaginary = np.tensordot(b, trace(green).imag, 1)
-            local = 0.5 * trace(e).real - made.slope * (square(e) + moment) + imaginary - graph.orbitals * c.sum()
-            energy[r] = local.sum()
+            imaginary = weighted(b, trace(green)).imag
+            energy[r] = 0.5 * trace(e).real - made.slope * (square(e) + moment) + imaginary - graph.orbitals * c.sum()
         return density_matrix(graph, own, between if self.pairs else None), energy

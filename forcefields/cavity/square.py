@@ -20,6 +20,7 @@ from forcefields.cavity.elimination import elimination
 from forcefields.cavity.expansion import Expansion, side_by_side
 from forcefields.cavity.patches import patches, patches_of_nine
 from forcefields.cavity.tile import LANES, ONSITE, SPAN, TILE, Array, first_sweep, jit, jit_parallel, join, sweep
+from latticemd.lattice import Lattice
 from latticemd.models.hamiltonian import DensityMatrix
 
 _COLUMNS = 128  # of a tile without its halo
@@ -38,16 +39,12 @@ class OnSquare:
     sweeps: int
     precision: Any  # the NumPy type of the arithmetic on a tile
 
-    @property
-    def reach(self) -> float:
+    def reach(self, lattice: Lattice) -> float:
         """How far hopping can move a level at most [energy]."""
         return 4.0 * abs(self.hopping)
 
     def solve(self, levels: Array, expansions: list[Expansion]) -> tuple[DensityMatrix, Array]:
-        """The densities (R, N) and the energies (R,) for on-site energies `levels` (R, N) counted from mu.
-
-        Energies are added up tile by tile, then over the tiles in order.
-        """
+        """The densities and the energies of the sites, (R, N) each, for on-site energies `levels` (R, N) counted from mu."""
         rows, columns = _tile_shape(*self.shape, self.radius, self.radius + self.sweeps)
         tiles = -(-self.shape[0] // rows) * -(-self.shape[1] // columns)
         worthwhile = levels.size >= (_PARALLEL_FROM_OF_NINE if self.radius == 1 else _PARALLEL_FROM)
@@ -55,8 +52,9 @@ class OnSquare:
         poles, weights, slopes = side_by_side(expansions)
         program, *places = elimination(self.radius)
         grid = (len(levels), *self.shape)
-        density, energy = np.empty(levels.shape), np.empty((len(levels), tiles))
+        density, energy = np.empty(levels.shape), np.empty(levels.shape)
         run(
+            len(levels) * tiles,
             self.radius,
             program,
             tuple(places),
@@ -69,9 +67,9 @@ class OnSquare:
             slopes,
             self.precision(self.hopping),
             density.reshape(grid),
-            energy,
+            energy.reshape(grid),
         )
-        return DensityMatrix(density), energy.sum(axis=1)
+        return DensityMatrix(density), energy
 
 
 def working_bytes() -> int:
@@ -116,10 +114,10 @@ def _do_tile(
     density: Array,
     energy: Array,
 ) -> None:
-    """Density (R, Lx, Ly) and energy (R, tiles) of one tile; tiles are numbered row by row and replica by replica."""
+    """Density and energy (R, Lx, Ly) of one tile; tiles are numbered row by row and replica by replica."""
     height, width = levels.shape[1:]
-    across = -(-width // columns)
-    replica, tile = number // energy.shape[1], number % energy.shape[1]
+    down, across = -(-height // rows), -(-width // columns)
+    replica, tile = number // (down * across), number % (down * across)
     row, column = tile // across * rows, tile % across * columns
     rows, columns = min(rows, height - row), min(columns, width - column)
     halo = radius + sweeps
@@ -148,17 +146,17 @@ def _do_tile(
             for start in range(0, rows * stride, LANES):
                 patches(radius, program, first + start, stride, w, h, weight, old, new, elements, factors, sums[start:])
     slope, moment, constant = slopes[replica], 4.0 * h * h, weights[replica, :, 0].sum()
-    total = 0.0
     for a in range(rows):
         for b in range(columns):
             e, place = levels[replica, row + a, column + b], a * stride + halo + b
             density[replica, row + a, column + b] = 0.5 - slope * e - sums[place]
-            total += 0.5 * e - slope * (e * e + moment) + (sums[place + SPAN] - constant)
-    energy[replica, tile] = total
+            local = 0.5 * e - slope * (e * e + moment) + (sums[place + SPAN] - constant)
+            energy[replica, row + a, column + b] = local
 
 
 @jit
 def _tiles_serial(
+    tiles: int,
     radius: int,
     program: Array,
     places: Any,
@@ -173,7 +171,7 @@ def _tiles_serial(
     density: Array,
     energy: Array,
 ) -> None:
-    for number in range(energy.size):
+    for number in range(tiles):
         _do_tile(
             number, radius, program, places, sweeps, rows, columns, levels, poles, weights, slopes, h, density, energy
         )
@@ -181,6 +179,7 @@ def _tiles_serial(
 
 @jit_parallel
 def _tiles_parallel(
+    tiles: int,
     radius: int,
     program: Array,
     places: Any,
@@ -195,7 +194,7 @@ def _tiles_parallel(
     density: Array,
     energy: Array,
 ) -> None:
-    for number in prange(energy.size):
+    for number in prange(tiles):
         _do_tile(
             number, radius, program, places, sweeps, rows, columns, levels, poles, weights, slopes, h, density, energy
         )

@@ -51,10 +51,12 @@ class _Stack(nn.Module):
         self.lift.weight.div_(self.lift(x, True).square().mean().sqrt())
 
     def forward(self, x: Tensor, wrap: bool) -> Tensor:
+        inplace = not torch.is_grad_enabled()  # what is worked on then stays in cache
         h = self.lift(x, wrap)
         for block in self.blocks:
-            h = h + block(h, wrap)
-        found: Tensor = self.out(functional.silu(h), wrap)
+            change = block(h, wrap)
+            h = change.add_(h) if inplace else h + change
+        found: Tensor = self.out(functional.silu(h, inplace=inplace), wrap)
         return found
 
 
@@ -65,7 +67,8 @@ class _Block(nn.Module):
         self.second = _Circular(width, width, reach, directions, gain)
 
     def forward(self, h: Tensor, wrap: bool) -> Tensor:
-        found: Tensor = self.second(functional.silu(self.first(functional.silu(h), wrap)), wrap)
+        first = self.first(functional.silu(h), wrap)
+        found: Tensor = self.second(functional.silu(first, inplace=not torch.is_grad_enabled()), wrap)
         return found
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parent / "trained"  # networks that come with the package, by name
 # Cells of a tile along each of d directions: small enough for caches, larger than its halo.
-_TILE = {1: 4096, 2: 64, 3: 16}
+_TILE = {1: 4096, 2: 128, 3: 16}
 _WHOLE = 2**14  # sites up to which a lattice is one tile
 _TILE_ON_GPU, _WHOLE_ON_GPU = (
     {1: 2**18, 2: 512, 3: 64},
@@ -99,7 +99,9 @@ class NetworkForceField:
         require_kind(card, model, self.path)
         for sentence in warnings_outside(card, model):
             log.warning("%s: %s", self.path.name, sentence)
-        bound.to(model)
+        module: Any = bound.to(model)
+        if hasattr(module, "require"):
+            module.require(model)
 
     def evaluate(self, model: Model, x: Array, step: int, out: Electrons) -> None:
         """Forces of all replicas at x (R, N, D)."""
@@ -114,12 +116,9 @@ class NetworkForceField:
         positions = torch.as_tensor(x, dtype=next(module.parameters()).dtype)
         with torch.no_grad():
             for r in range(len(x)):
-                out.force[r] = _in_tiles(module, model, positions[r : r + 1]).numpy()
+                force, out.energy[r] = in_tiles(module, model, positions[r : r + 1])
+                out.force[r] = force.numpy()
         out.mu[...] = np.nan if model.mu is None else model.mu
-        out.energy[...] = np.nan
-        if getattr(module, "conservative", False):
-            with torch.no_grad():
-                out.energy[...] = module.energy(positions).double().numpy()
         if _density_follows(model):
             out.density[...] = _density(model, x, out.force)
 
@@ -137,7 +136,7 @@ class NetworkForceField:
         with torch.no_grad():
             for r in range(len(x)):
                 one = positions[r : r + 1].to(next(module.parameters()).dtype)
-                force[r : r + 1] = _in_tiles(module, model, one).to(force.dtype)
+                force[r : r + 1] = in_tiles(module, model, one)[0].to(force.dtype)
         out.mu.fill(np.nan if model.mu is None else model.mu)
         out.energy.fill(np.nan)
         if _density_follows(model):
@@ -152,7 +151,6 @@ class NetworkForceField:
             require_torch()
             import torch
 
-            from forcefields.equivariant import Convolution
             from latticemd.learning.records import model_of
 
             card, module = load_network(self.path)
@@ -163,16 +161,21 @@ class NetworkForceField:
                 )
             if self.precision is not None:
                 module.to(getattr(torch, self.precision))
-            module.requires_grad_(False)
-            for part in module.modules():
-                if isinstance(part, Convolution):
-                    part.freeze()
-            if self.compiled:
-                module.trunk = torch.compile(module.trunk)  # type: ignore[arg-type, assignment]
+            self._make_fast(module)
             self._prepared["card"] = card
-            self._prepared["bound"] = Bound(name, card.network["parameters"], model_of(card.model), module)
+            self._prepared["bound"] = Bound(
+                name, card.network["parameters"], model_of(card.model), module, self._make_fast
+            )
         bound: Bound = self._prepared["bound"]
         return bound
+
+    def _make_fast(self, module: Any) -> None:
+        """For inference alone; compiled where that is wanted."""
+        make_fast(module)
+        if self.compiled:
+            import torch
+
+            module.trunk = torch.compile(module.trunk)
 
     def _warn(self, model: Model, x: Array, step: int) -> None:
         """Say once what about positions lies outside the training data, looking now and then."""
@@ -225,17 +228,34 @@ def found_network(name: str) -> Path:
     return path
 
 
-def _in_tiles(module: Any, model: Model, x: torch.Tensor) -> torch.Tensor:
-    """The force (1, N, D) of one replica, tile by tile where the lattice is larger than a tile."""
+def make_fast(module: Any) -> None:
+    """Put kernels together once and for all, with features of a cell next to each other in memory."""
+    import torch
+
+    from forcefields.equivariant import Convolution
+
+    module.requires_grad_(False)
+    module.to(memory_format=torch.channels_last)
+    for part in module.modules():
+        if isinstance(part, Convolution):
+            part.freeze()
+
+
+def in_tiles(module: Any, model: Model, x: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """The force (1, N, D) of one replica and its energy, NaN if unknown; tile by tile where the lattice is larger than a tile."""
     import torch
 
     lattice, halo = model.lattice, getattr(module, "halo", None)
     whole, longest = (_WHOLE_ON_GPU, _TILE_ON_GPU) if x.is_cuda else (_WHOLE, _TILE)
-    if halo is None or lattice.sites <= whole or getattr(module, "conservative", False):
-        return torch.as_tensor(module(x))
-    reference = module.reference(x) if hasattr(module, "reference") else None
+    conservative = getattr(module, "conservative", False)
+    if halo is None or lattice.sites <= whole:
+        if not conservative:
+            return torch.as_tensor(module(x)), float("nan")
+        energies, force = module.energies_and_force(x)
+        return force, float(energies.double().sum())
+    reference = None if conservative or not hasattr(module, "reference") else module.reference(x)
     grid = (*lattice.shape, -1)
-    out = torch.empty_like(x.reshape(grid))
+    out, total = torch.empty_like(x.reshape(grid)), 0.0 if conservative else float("nan")
     pieces = [_pieces(n, longest[lattice.directions]) for n in lattice.shape]
     tiles: dict[tuple[int, ...], Any] = {}
     for piece in itertools.product(*pieces):
@@ -247,12 +267,16 @@ def _in_tiles(module: Any, model: Model, x: torch.Tensor) -> torch.Tensor:
         shape = tuple(part.shape[:-1])
         if shape not in tiles:
             tiles[shape] = module.on_tile(shape) if hasattr(module, "on_tile") else module.on(lattice.resized(shape))
-        flat = part.reshape(1, -1, x.shape[2])
-        known = () if reference is None else (_taken(reference.reshape(grid), places).reshape(flat.shape),)
-        force = tiles[shape](flat, *known)
         inner = tuple(slice(halo, halo + last - first) for first, last in piece)
+        flat = part.reshape(1, -1, x.shape[2])
+        if conservative:
+            energies, force = tiles[shape].energies_and_force(flat)
+            total += float(energies[0][inner].double().sum())
+        else:
+            known = () if reference is None else (_taken(reference.reshape(grid), places).reshape(flat.shape),)
+            force = tiles[shape](flat, *known)
         out[tuple(slice(first, last) for first, last in piece)] = force.reshape(part.shape)[inner]
-    return out.reshape(x.shape)
+    return out.reshape(x.shape), total
 
 
 def _taken(values: torch.Tensor, places: list[torch.Tensor]) -> torch.Tensor:

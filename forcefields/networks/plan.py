@@ -9,6 +9,7 @@ from typing import Literal
 from torch import nn
 
 from forcefields.equivariant import Fields, LatticeGroup
+from forcefields.networks.base import Base
 from forcefields.networks.features import Features
 from forcefields.networks.module import LatticeNetwork
 from latticemd.models.model import Model
@@ -23,10 +24,12 @@ class LatticePlan(ABC):
         "raw", doc="raw, saturated or cavity: what the network is shown of x"
     )
     scales: int = parameter(7, doc="number of scales of saturated features", ge=1, le=32)
-    base: Literal["none", "atomic", "cavity"] = parameter(
-        "none", doc="none, atomic or cavity: the part of the force that is not learned"
+    base: Literal["none", "atomic", "cavity", "window"] = parameter(
+        "none", doc="none, atomic, cavity or window: the part of the force that is not learned"
     )
     base_radius: int = parameter(1, doc="radius of base: cavity", ge=1, le=4)
+    base_width: int = parameter(13, doc="width of base: window, odd", ge=3, le=63)
+    base_tolerance: float = parameter(1e-4, doc="tolerance of base: cavity or window", gt=0, lt=0.1)
     conservative: bool = parameter(False, doc="learn a free energy, and take the force from its gradient")
 
     @abstractmethod
@@ -40,4 +43,5 @@ class LatticePlan(ABC):
         def features(group: LatticeGroup) -> Features:
             return Features(model, group, self.features, self.scales, known)
 
-        return LatticeNetwork(model, features, self.trunk, self.base, self.base_radius, self.conservative)
+        base = Base(self.base, self.base_radius, self.base_width, self.base_tolerance)
+        return LatticeNetwork(model, features, self.trunk, base, self.conservative)

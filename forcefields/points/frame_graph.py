@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from forcefields.points.frames import Rule, averaged, centre_of, frames_of
+from forcefields.points.frames import Frames, Rule, averaged, centre_of, drawn_frames, frames_of
 from forcefields.points.graph import GraphConvolution, layers, pair_features
 
 
@@ -18,15 +18,17 @@ class FrameGraph(nn.Module):
     has the symmetry and none needs to see all sign choices of the layers before it. The first of the K vectors moves the
     points; what moved them is the answer.
 
-    Cost: eight graph convolutions on 3 K numbers per layer; more for clouds whose axes are arbitrary.
+    Cost: eight graph convolutions on 3 K numbers per layer; more for clouds whose axes are arbitrary. While it trains it may see
+    `drawn` frames of each cloud only, other ones in every layer and every time.
 
     Reference: Puny et al., arXiv:2110.03336, sec. 4.3 (n-body).
     """
 
-    def __init__(self, vectors: int = 20, depth: int = 4, rule: Rule | None = None) -> None:
+    def __init__(self, vectors: int = 20, depth: int = 4, rule: Rule | None = None, drawn: int | None = None) -> None:
         super().__init__()
         self.vectors = vectors
         self.rule = rule or Rule()
+        self.drawn = drawn
         hidden = 3 * vectors
         self.first = layers([7, hidden, hidden])
         self.convolutions = nn.ModuleList(GraphConvolution(hidden) for _ in range(depth))
@@ -40,7 +42,7 @@ class FrameGraph(nn.Module):
             return self.first(flat).unflatten(-1, (self.vectors, 3))
 
         given = torch.stack([start.to(q.dtype), v], dim=2)
-        h = averaged(frames_of(start, v, self.rule), embed, given, q)
+        h = averaged(self._frames(start, v), embed, given, q)
         moved = torch.zeros_like(start)
         for convolution in self.convolutions:
 
@@ -48,6 +50,11 @@ class FrameGraph(nn.Module):
                 return layer(vectors.flatten(2), pairs).unflatten(-1, (self.vectors, 3))
 
             cloud = start + moved
-            h = averaged(frames_of(cloud, v, self.rule), convolve, h, pair_features(cloud.to(q.dtype), q))
+            h = averaged(self._frames(cloud, v), convolve, h, pair_features(cloud.to(q.dtype), q))
             moved = moved + h[:, :, 0].double()
         return moved.to(q.dtype)
+
+    def _frames(self, x: Tensor, v: Tensor) -> list[Frames]:
+        if self.training and self.drawn:
+            return drawn_frames(x, v, self.rule, self.drawn)
+        return frames_of(x, v, self.rule)

@@ -129,6 +129,23 @@ def frames_of(x: Tensor, v: Tensor | None, rule: Rule) -> list[Frames]:
         return found
 
 
+def drawn_frames(x: Tensor, v: Tensor | None, rule: Rule, count: int) -> list[Frames]:
+    """`count` of the frames of each cloud, drawn from torch's generator; on average they count as all do.
+
+    For trainings, where all of them would be too slow. Signs of PCA are drawn without repetition, at most as many as there
+    are; near coincident eigenvalues a cloud is seen in other frames as often as these count in the smooth average.
+    """
+    principal, *others = frames_of(x, v, rule)
+    chosen = torch.rand(principal.weight.shape, device=x.device).argsort(dim=1)[:, :count]
+    axes = principal.axes[principal.clouds[:, None], chosen]
+    for some in others:
+        now = torch.rand(len(some.clouds), device=x.device) < some.weight.sum(dim=1)
+        if bool(now.any()):
+            picked = torch.multinomial(some.weight[now], chosen.shape[1], replacement=True)
+            axes[some.clouds[now]] = torch.take_along_dim(some.axes[now], picked[..., None, None], dim=1)
+    return [Frames(principal.clouds, axes, torch.full_like(axes[..., 0, 0], 1.0 / chosen.shape[1]))]
+
+
 def averaged(frames: list[Frames], function: Function, vectors: Tensor, *invariant: Tensor) -> Tensor:
     """sum_f w_f R_f function(R_f^T vectors, invariant): vectors (B, N, K, d) to vectors (B, N, K', d).
 
@@ -155,12 +172,14 @@ class FrameAveraged(nn.Module):
 
     The network sees positions from the centre of their cloud, and v and its answer as vectors. Where the average over
     frames would be too slow, a network that is equivariant layer by layer, such as `EGNN`, asks for one evaluation instead of 2^d.
+    While it trains it may see `drawn` frames of each cloud only, other ones every time.
     """
 
-    def __init__(self, network: nn.Module, rule: Rule | None = None) -> None:
+    def __init__(self, network: nn.Module, rule: Rule | None = None, drawn: int | None = None) -> None:
         super().__init__()
         self.network = network
         self.rule = rule or Rule()
+        self.drawn = drawn
 
     def forward(self, x: Tensor, v: Tensor, q: Tensor) -> Tensor:
         """Vectors (B, N, d) of points x, v (B, N, d) with charges q (B, N)."""
@@ -170,7 +189,10 @@ class FrameAveraged(nn.Module):
         def seen(pair: Tensor, charges: Tensor) -> Tensor:
             return self.network(pair[:, :, 0], pair[:, :, 1], charges)[:, :, None]
 
-        return averaged(frames_of(x, v, self.rule), seen, vectors, q)[:, :, 0]
+        frames = (
+            drawn_frames(x, v, self.rule, self.drawn) if self.training and self.drawn else frames_of(x, v, self.rule)
+        )
+        return averaged(frames, seen, vectors, q)[:, :, 0]
 
 
 def _principal(centred: Tensor) -> tuple[Tensor, Tensor]:

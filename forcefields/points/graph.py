@@ -22,10 +22,16 @@ def layers(sizes: list[int], last: bool = False) -> nn.Sequential:
     return nn.Sequential(*parts)
 
 
+PAIR = 4  # features of a pair
+SOFT = 0.1  # [length]: keeps 1/r of points that meet within what a network can follow
+
+
 def pair_features(x: Tensor, q: Tensor) -> Tensor:
-    """What does not depend on directions: squared distance and product of charges of all pairs, (B, N, N, 2)."""
-    away = x[:, :, None] - x[:, None]
-    return torch.stack([(away**2).sum(dim=-1), q[:, :, None] * q[:, None]], dim=-1)
+    """What does not depend on directions, of all pairs: r^2, 1/(r + SOFT), q_i q_j and their product, (B, N, N, PAIR)."""
+    squared = ((x[:, :, None] - x[:, None]) ** 2).sum(dim=-1)
+    diagonal = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)  # where a root would have no gradient
+    close, charges = 1.0 / (torch.sqrt(squared + diagonal) + SOFT), q[:, :, None] * q[:, None]
+    return torch.stack([squared, close, charges, charges * close], dim=-1)
 
 
 def others(n: int, like: Tensor) -> Tensor:
@@ -39,7 +45,7 @@ class GraphConvolution(nn.Module):
     The first map of `edge` is split into parts for h_i, h_j and a_ij, so that it costs O(N) and not O(N^2) products of hidden size.
     """
 
-    def __init__(self, hidden: int, pair: int = 2) -> None:
+    def __init__(self, hidden: int, pair: int = PAIR) -> None:
         super().__init__()
         self.mine, self.other = nn.Linear(hidden, hidden), nn.Linear(hidden, hidden, bias=False)
         self.pair = nn.Linear(pair, hidden, bias=False)
@@ -70,6 +76,7 @@ class GraphNetwork(nn.Module):
 
     def forward(self, x: Tensor, v: Tensor, q: Tensor) -> Tensor:
         """Vectors (B, N, 3)."""
+        x, v = x.to(q.dtype), v.to(q.dtype)
         h, pairs = self.first(torch.cat([x, v, q[..., None]], dim=-1)), pair_features(x, q)
         for convolution in self.convolutions:
             h = convolution(h, pairs)

@@ -43,6 +43,7 @@ class Charged:
     x, v       (S, N, 3)   positions and velocities at frame 30
     q          (S, N)      charges
     target     (S, N, 3)   positions at frame 40
+    later      (S, N, 3)   velocities at frame 40
     =========  ==========  ================================================
     """
 
@@ -50,9 +51,17 @@ class Charged:
     v: Array
     q: Array
     target: Array
+    later: Array
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def both_ways(self) -> Charged:
+        """These, and as many that go back in time from the end to the start: what reversible motion teaches for nothing."""
+        back = Charged(self.target, -self.later, self.q, self.x, -self.v)
+        return Charged(
+            *(np.concatenate([one, other]) for one, other in zip(vars(self).values(), vars(back).values(), strict=True))
+        )
 
 
 class Trajectories:
@@ -93,7 +102,7 @@ def charged(seed: int, first: int, count: int, batch: int = 500) -> Charged:
         moving.advance(FIRST * EVERY)
         x, v = moving.x.copy(), moving.v.copy()
         moving.advance((LAST - FIRST) * EVERY)
-        parts.append((x, v, moving.q, moving.x))
+        parts.append((x, v, moving.q, moving.x, moving.v))
     return Charged(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 

@@ -96,7 +96,7 @@ class Window(Sized):
     precision: Literal["float64", "float32"] = parameter(
         "float64", doc="of the compiled kernels; float32 is twice as fast and keeps symmetries to 1e-6 only"
     )
-    ladder: ClassVar[tuple[dict[str, Any], ...]] = tuple({"width": width} for width in (7, 13, 21))
+    ladder: ClassVar[tuple[dict[str, Any], ...]] = tuple({"width": width} for width in (9, 13, 17, 21))
     _square: OfModel[float | None] = field(
         init=False, default_factory=lambda: OfModel(square_hopping), repr=False, compare=False
     )
@@ -107,7 +107,16 @@ class Window(Sized):
         """Whether the tolerance sets the width."""
         return self.width is None and self.tolerance is not None
 
-    def rungs(self, model: Model) -> list[Candidate]:
+    def mean_order(self, model: Model, x: Array) -> float:
+        """The highest moment at x (R, N, D), averaged over sites: what the cost is proportional to. At fixed mu."""
+        onsite = model.onsite(x)
+        rung = rungs(
+            self._electrons(model, x).reach(onsite - (model.mu or 0.0) * unit(onsite)), model.electronic_temperature
+        )
+        names, counts = np.unique(rung, return_counts=True)
+        return float(counts @ [self._expansion(model, name, 0.0).order for name in names.tolist()] / rung.size)
+
+    def rungs(self, model: Model, x: Array | None = None) -> list[Candidate]:
         """The widths to choose from for a tolerance."""
         fine = 0.3 * (self.tolerance or MOMENT_TOLERANCE)
         layers = self._layers(model)
@@ -155,7 +164,7 @@ class Window(Sized):
         if on_device(x):
             self._evaluate_on_device(model, x, out)
             return
-        electrons, onsite = self._electrons(model, x), model.onsite(x)
+        electrons, onsite, lattice = self._electrons(model, x), model.onsite(x), model.lattice
         middle = model.mu or 0.0
         if model.filling is not None:
             lowest, highest = extremes(onsite)
@@ -164,16 +173,16 @@ class Window(Sized):
         rung = rungs(electrons.reach(levels), model.electronic_temperature)
         names = np.unique(rung).tolist()
         made = {name: self._expansion(model, name, 0.0) for name in names}
-        rho, sums = electrons.solve(levels, rung, made)
+        rho, energies, sums = electrons.solve(levels, rung, made)
         out.mu[:] = middle
         if model.filling is not None:
             wanted = model.filling * onsite.shape[1] * model.orbitals
             reach = half_width(int(rung.max())) + 40.0 * model.electronic_temperature
             mu = self._chemical_potential(model, sums[0], names, wanted, reach)
             made = {name: self._expansion(model, name, mu) for name in names}
-            rho, _ = electrons.solve(levels, rung, made)
+            rho, energies, _ = electrons.solve(levels, rung, made)
             out.mu += mu
-        out.energy[:] = [_grand_potential(of_replica, made) for of_replica in sums]
+        out.energy[:] = lattice.total(energies)
         if model.filling is not None:
             out.energy += out.mu * wanted
         out.density[:] = rho.density
@@ -237,8 +246,3 @@ class Window(Sized):
         """Which sites are joined, and the windows, where no kernel is compiled."""
         graph = Graph.of_model(model)
         return graph, Patches.of(model, graph, self._side // 2, "square")
-
-
-def _grand_potential(sums: Array, made: dict[int, Expansion]) -> float:
-    """Of one replica, from sums of moments (J, K + 1)."""
-    return sum(float(each.energy @ total[: each.order + 1]) for each, total in zip(made.values(), sums, strict=True))

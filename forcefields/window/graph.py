@@ -60,36 +60,40 @@ class OnGraph:
             bounds[r] = np.where(members >= 0, np.maximum(*quotients)[members], 0.0).max(axis=1)
         return bounds
 
-    def solve(self, onsite: Array, rungs: Array, expansions: dict[int, Expansion]) -> tuple[DensityMatrix, Array]:
-        """The density matrix, and sums of moments; see `OnSquare.solve`.
+    def solve(
+        self, onsite: Array, rungs: Array, expansions: dict[int, Expansion]
+    ) -> tuple[DensityMatrix, Array, Array]:
+        """The density matrix, the energies of the sites (R, N), and sums of moments; see `OnSquare.solve`.
 
         rho[x, y] is the mean of what the windows of y and of x say, which makes it Hermitian.
         """
         graph, own, between = self.graph, [], []
         most = max(each.order for each in expansions.values())
-        sums = np.zeros((len(onsite), len(expansions), most + 1))
+        sums, energy = np.zeros((len(onsite), len(expansions), most + 1)), np.zeros(onsite.shape[:2])
         for r, levels in enumerate(onsite):
             kind = np.result_type(levels, graph.amplitude)
             sites = np.empty(levels.shape, dtype=kind)
             hops = np.empty(graph.amplitude.shape, dtype=kind) if self.pairs else None
             for number, (rung, made) in enumerate(expansions.items()):
                 for some in self.windows.in_blocks(graph.orbitals, np.flatnonzero(rungs[r] == rung)):
-                    columns = self._expand(levels, some, made, sums[r, number])
+                    columns, energy[r, some] = self._expand(levels, some, made, sums[r, number])
                     self.windows.take(graph, some, columns, sites, hops)
             own.append(hermitian(sites))
             if hops is not None:
                 between.append(0.5 * (hops + adjoint(hops[graph.reverse])))
-        return density_matrix(graph, own, between if self.pairs else None), sums
+        return density_matrix(graph, own, between if self.pairs else None), energy, sums
 
-    def _expand(self, onsite: Array, sites: Array, made: Expansion, sums: Array) -> Array:
-        """Columns of f(H) over the windows of some sites, (P, b, o, o), their centres alone where no pairs are wanted; adds
-        the traces of the moments over these sites to `sums` (K + 1,).
+    def _expand(self, onsite: Array, sites: Array, made: Expansion, sums: Array) -> tuple[Array, Array]:
+        """Columns of f(H) over the windows of some sites, (P, b, o, o), their centres alone where no pairs are wanted, and the
+        energies of these sites (P,); adds the traces of the moments over them to `sums` (K + 1,).
         """
         o = self.graph.orbitals
         h = Cut.of(self.graph, onsite, self.windows.members[sites]).matrices / made.half_width
         rows = h.shape[1] if self.pairs else o
-        found = np.zeros((len(sites), rows, o), dtype=h.dtype)
+        found, energy = np.zeros((len(sites), rows, o), dtype=h.dtype), np.zeros(len(sites))
         for k, columns in enumerate(chebyshev_columns(h, o, made.order)):
             found += made.density[k] * columns[:, :rows]
-            sums[k] += np.einsum("paa->", columns[:, :o]).real
-        return centre_columns(found, o)
+            moments = np.einsum("paa->p", columns[:, :o]).real
+            energy += made.energy[k] * moments
+            sums[k] += moments.sum()
+        return centre_columns(found, o), energy

@@ -51,16 +51,19 @@ class OnSquare:
             bounds[r] = maximum_filter(np.maximum(*both), size=self.width, mode="wrap").ravel()
         return bounds
 
-    def solve(self, levels: Array, rungs: Array, expansions: dict[int, Expansion]) -> tuple[DensityMatrix, Array]:
-        """The densities (R, N) for `levels` (R, N) counted from the middle of the intervals, and sums of moments.
+    def solve(
+        self, levels: Array, rungs: Array, expansions: dict[int, Expansion]
+    ) -> tuple[DensityMatrix, Array, Array]:
+        """The densities and the energies of the sites, (R, N) each, for `levels` (R, N) counted from the middle of the
+        intervals, and sums of moments.
 
         `rungs` (R, N) names the expansion of each window. The sums (R, J, K + 1), J expansions in order and K the highest
         order, are sum_i mu_k over the sites of a replica that use expansion j. They are added up task by task in order.
         """
         most = max(each.order for each in expansions.values())
-        weights = np.zeros((len(expansions), most + 1))
+        weights = np.zeros((len(expansions), 2, most + 1))
         for row, each in zip(weights, expansions.values(), strict=True):
-            row[: each.order + 1] = each.density
+            row[:, : each.order + 1] = each.density, each.energy
         sites, tasks = _tasks(rungs, list(expansions))
         radius = self.width // 2
         padded = np.pad(
@@ -68,7 +71,7 @@ class OnSquare:
             ((0, 0), (radius, radius), (radius, radius)),
             mode="wrap",
         )
-        density, parts = np.empty(levels.shape), np.empty((len(tasks), most + 1))
+        density, energy, parts = np.empty(levels.shape), np.empty(levels.shape), np.empty((len(tasks), most + 1))
         worthwhile = levels.size >= _PARALLEL_FROM and len(tasks) > 1 and get_num_threads() > 1
         run = _tasks_parallel if worthwhile else _tasks_serial
         run(
@@ -82,12 +85,13 @@ class OnSquare:
             padded.reshape(-1),
             (padded.shape[2], self.shape[1]),
             density,
+            energy,
             parts,
         )
         sums = np.zeros((len(levels), len(expansions), most + 1))
         for (replica, number, *_), part in zip(tasks, parts, strict=True):
             sums[replica, number] += part
-        return DensityMatrix(density), sums
+        return DensityMatrix(density), energy, sums
 
 
 def working_bytes(width: int, order: int, sites: int) -> int:
@@ -212,9 +216,10 @@ def _do_task(
     padded: Array,
     strides: Any,
     density: Array,
+    energy: Array,
     part: Array,
 ) -> None:
-    """Density (R, N) and sums of moments (K + 1,) of one task, a row of `_tasks`."""
+    """Density and energy (R, N) and sums of moments (K + 1,) of one task, a row of `_tasks`."""
     replica, number, first, last = task
     order = orders[number]
     t, sums = _on_cache_line(3 * field_of(width), padded), _on_cache_line(2 * len(width) * LANES, padded)
@@ -236,11 +241,13 @@ def _do_task(
                 step(width, (0,), k, t, hop, sums)
             _collect(width, k + 1, sums, found)
         for lane in range(min(LANES, last - start)):
-            total = 0.0
+            filled, stored = 0.0, 0.0
             for k in range(order + 1):
-                total += weights[number, k] * found[k, lane]
+                filled += weights[number, 0, k] * found[k, lane]
+                stored += weights[number, 1, k] * found[k, lane]
                 part[k] += found[k, lane]
-            density[replica, lanes[lane]] = total
+            density[replica, lanes[lane]] = filled
+            energy[replica, lanes[lane]] = stored
 
 
 @jit
@@ -255,10 +262,11 @@ def _tasks_serial(
     padded: Array,
     strides: Any,
     density: Array,
+    energy: Array,
     parts: Array,
 ) -> None:
     for n in range(len(tasks)):
-        _do_task(width, tasks[n], sites, orders, scales, weights, hopping, padded, strides, density, parts[n])
+        _do_task(width, tasks[n], sites, orders, scales, weights, hopping, padded, strides, density, energy, parts[n])
 
 
 @jit_parallel
@@ -273,7 +281,8 @@ def _tasks_parallel(
     padded: Array,
     strides: Any,
     density: Array,
+    energy: Array,
     parts: Array,
 ) -> None:
     for n in prange(len(tasks)):
-        _do_task(width, tasks[n], sites, orders, scales, weights, hopping, padded, strides, density, parts[n])
+        _do_task(width, tasks[n], sites, orders, scales, weights, hopping, padded, strides, density, energy, parts[n])

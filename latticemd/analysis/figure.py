@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from latticemd.analysis.ensembles import Ensemble
 from latticemd.analysis.statistics import AGREE, DIFFER
-from latticemd.figures.style import BLACK, GREY, GROUPS, STYLE, draw_band, logarithmic, page, time_label
+from latticemd.figures.style import GREY, GROUPS, INK, Look, draw_band, logarithmic, page, points, shades, time_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ DEFINITIONS = {
 }
 
 
-def draw_analysis(analysis: Analysis, directory: Path) -> list[Path]:
+def draw_analysis(analysis: Analysis, directory: Path, look: Look) -> list[Path]:
     """Draw what the analysis has into DIR/figures and return the paths.
 
     ================  ======================================================================================
@@ -40,8 +40,6 @@ def draw_analysis(analysis: Analysis, directory: Path) -> list[Path]:
     comparison.png    groups against the first one: differences in standard errors, C(r) at the last time
     ================  ======================================================================================
     """
-    import matplotlib
-
     from latticemd.analysis.figure_states import dynamics_figure, spectra_figure, states_figure
 
     figures: dict[str, Callable[[Analysis], Figure]] = {"growth.png": _growth_figure}
@@ -56,10 +54,8 @@ def draw_analysis(analysis: Analysis, directory: Path) -> list[Path]:
         figures["comparison.png"] = _comparison_figure
     folder = directory / "figures"
     folder.mkdir(exist_ok=True)
-    with matplotlib.rc_context(STYLE):
-        for name, draw in figures.items():
-            draw(analysis).savefig(folder / name, dpi=130)
-    return [folder / name for name in figures]
+    with look.applied():
+        return [path for name, draw in figures.items() for path in look.save(draw(analysis), folder / name, dpi=130)]
 
 
 def _growth_figure(analysis: Analysis) -> Figure:
@@ -103,7 +99,7 @@ def _length(axis: Axes, slopes: Axes, group: Ensemble, name: str, colour: str) -
         law = group.laws[name]
         time = np.array([law.start, law.end])
         error = f" ± {law.error:.2g}" if np.isfinite(law.error) else ""
-        axis.plot(time, law(time), color=BLACK, lw=1.0, ls=":", label=f"$t^{{{law.exponent:.3f}}}${error}")
+        axis.plot(time, law(time), color=INK, lw=1.0, ls=":", label=f"$t^{{{law.exponent:.3f}}}${error}")
     slope = group.slopes[name]
     draw_band(slopes, slope.time, slope.slope, slope.error, colour)
 
@@ -136,12 +132,9 @@ def _scaling_figure(analysis: Analysis) -> Figure:
 
 
 def _collapse(plain: Axes, scaled: Axes, group: Ensemble, name: str) -> None:
-    import matplotlib
-
     profile, collapse = group.quantities[name], group.collapses[name]
     frames = group.scaling_frames("half" if name == "correlation" else "moment")
-    shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.92, len(frames))[::-1])
-    for n, (frame, shade) in enumerate(zip(frames, shades, strict=True)):
+    for n, (frame, shade) in enumerate(zip(frames, shades(len(frames)), strict=True)):
         mean = profile.values[frame].mean(axis=0)
         x = profile.coordinate
         assert x is not None
@@ -185,8 +178,8 @@ def _distances(axis: Axes, analysis: Analysis, names: list[str]) -> None:
     for side in (-DIFFER, DIFFER):
         axis.axvline(side, color=GREY, lw=1.0, ls="--")
     axis.set(xlabel="difference in standard errors, later times larger", ylim=(len(names) - 0.5, -1.5))
-    axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=10)
-    axis.legend(fontsize=9, loc="upper center", ncols=2)
+    axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=points(10))
+    axis.legend(fontsize=points(9), loc="upper center", ncols=2)
 
 
 def coloured(analysis: Analysis) -> list[tuple[Ensemble, str]]:

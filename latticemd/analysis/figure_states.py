@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from latticemd.analysis.ensembles import Ensemble
-from latticemd.figures.style import BLACK, BLUE, GREY, GROUPS, ORANGE, draw_band, logarithmic, page, time_label
+from latticemd.figures.style import (
+    BLUE,
+    GREY,
+    GROUPS,
+    INK,
+    ORANGE,
+    draw_band,
+    logarithmic,
+    page,
+    points,
+    shades,
+    time_label,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +30,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 ENERGIES = {
-    "total_energy": ("total", BLACK, "-"),
+    "total_energy": ("total", INK, "-"),
     "free_energy": ("free energy", BLUE, "-"),
     "classical_energy": ("classical", GROUPS[2], "-"),
     "electronic_energy": ("electronic", GROUPS[3], "-"),
@@ -57,7 +68,7 @@ def spectra_figure(analysis: Analysis) -> Figure:
         right.set_title(time_label(group.quantities["density_of_states"].time[-1]))
         for axis in (left, right):
             axis.set(xlabel="energy", ylabel="density of states per orbital", ylim=(0, None))
-            axis.legend(fontsize=9)
+            axis.legend(fontsize=points(9))
         if len(groups) > 1:
             left.set_title(group.label, loc="left")
     return made
@@ -96,7 +107,7 @@ def _displacements(axis: Axes, group: Ensemble) -> None:
     _curves_of_times(axis, group, names[0])
     axis.set(xlabel="$x$" if len(names) == 1 else "first component of $x$", ylabel="probability density")
     axis.set_ylim(0, 1.2 * axis.get_ylim()[1])  # the legend stands above the wells
-    axis.legend(fontsize=9, ncols=3, loc="upper center")
+    axis.legend(fontsize=points(9), ncols=3, loc="upper center")
 
 
 def _domain_sizes(axis: Axes, group: Ensemble) -> None:
@@ -108,13 +119,10 @@ def _domain_sizes(axis: Axes, group: Ensemble) -> None:
 
 
 def _curves_of_times(axis: Axes, group: Ensemble, name: str) -> None:
-    import matplotlib
-
     quantity = group.quantities[name]
     assert quantity.coordinate is not None
     mean, _ = quantity.mean_and_error()
-    shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.92, len(mean))[::-1])
-    for n, (time, curve, shade) in enumerate(zip(quantity.time, mean, shades, strict=True)):
+    for n, (time, curve, shade) in enumerate(zip(quantity.time, mean, shades(len(mean)), strict=True)):
         label = time_label(time) if n in (0, len(mean) // 2, len(mean) - 1) else None
         axis.plot(quantity.coordinate, curve, color=shade, label=label, lw=1.4)
 
@@ -130,7 +138,7 @@ def _domains(axis: Axes, group: Ensemble) -> None:
         draw_band(axis, quantity.time[later], mean[later], error[later], colour, label)
     axis.set(xlabel="time")
     logarithmic(axis)
-    axis.legend(fontsize=9)
+    axis.legend(fontsize=points(9))
 
 
 def _energies(axis: Axes, group: Ensemble) -> None:
@@ -145,4 +153,4 @@ def _energies(axis: Axes, group: Ensemble) -> None:
         draw_band(axis, quantity.time[later], mean[later] / sites, error[later] / sites, colour, label, dashes)
     axis.set(xlabel="time", ylabel="energy per site")
     logarithmic(axis, y=False)
-    axis.legend(fontsize=9)
+    axis.legend(fontsize=points(9))

@@ -30,6 +30,7 @@ from latticemd.analysis.spectra import densities_of_states, spectral_forcefield
 from latticemd.config import RunInput
 from latticemd.errors import InputError
 from latticemd.figures.reading import heading
+from latticemd.figures.style import LIGHT, Look
 from latticemd.lattice import Lattice
 from latticemd.output.directory import RunDirectory
 
@@ -74,12 +75,14 @@ def analyze(
     dynamics: bool = False,
     start: float | None = None,
     end: float | None = None,
+    look: Look = LIGHT,
 ) -> tuple[Analysis, list[Path]]:
     """Measure every frame of the runs, group those that repeat each other, write results and figures; returns their paths.
 
     `by` is the input key whose value labels a run, see `labels_of`; `paired` compares samples with equal seeds one by one;
     `spectra` asks for densities of states, `dynamics` for S(q, w);
     `start` and `end` [time] bound growth laws, averages and S(q, w): the last decade unless given.
+    `look` is that of the figures.
     Everything goes to `output`, which for one run is DIR/analysis unless given.
     Raises InputError where a directory holds no frames, or the runs of a group do not fit together.
     """
@@ -93,7 +96,7 @@ def analyze(
         runs = [replace(run, spectrum=spectrum_of(run.path, start, end)) for run in runs]
     analysis = analyze_runs(runs, by=by, paired=paired, start=start, end=end)
     place.mkdir(parents=True, exist_ok=True)
-    return analysis, [*write_analysis(analysis, place), *draw_analysis(analysis, place)]
+    return analysis, [*write_analysis(analysis, place), *draw_analysis(analysis, place, look)]
 
 
 def analysis_directory(directories: Sequence[Path]) -> Path:

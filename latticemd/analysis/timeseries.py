@@ -20,6 +20,7 @@ Array = NDArray[Any]
 
 WINDOW = 5.0  # correlation times after which noise would be summed
 FEWEST = 16  # values of a series
+LONG_BLOCKS = 10.0  # correlation times that a block must be long for its error to be that of the mean
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Average:
     memory         the integrated autocorrelation time tau, and its own error `memory_error` [time]
     independent    independent values: F S dt / (2 tau)
     drift          the mean of the second half against that of the first; what differs is not stationary
+    blocks         block times (B,) [time], errors (B,) of the mean from blocks as long, and their own errors (B,)
     =============  ==============================================================================================
     """
 
@@ -42,6 +44,14 @@ class Average:
     memory_error: float
     independent: float
     drift: Difference
+    blocks: tuple[Array, Array, Array]
+
+    @property
+    def block_error(self) -> float:
+        """The error of the mean from the shortest blocks of at least 10 tau, which know nothing of tau's own error; else nan."""
+        time, error, _ = self.blocks
+        long = time >= LONG_BLOCKS * self.memory
+        return float(error[long.argmax()]) if long.any() else float("nan")
 
 
 def stationary_average(series: Array, spacing: float) -> Average:
@@ -57,7 +67,9 @@ def stationary_average(series: Array, spacing: float) -> Average:
     freedom = max(1.0, 0.5 * independent - 1.0)
     drift = difference_of(first[0], second[0], float(np.hypot(first[1], second[1])), freedom)
     memory_error = memory * np.sqrt(2.0 * (2.0 * window + 1.0) / series.size)
-    return Average(mean, error, memory, float(memory_error), independent, drift)
+    lengths, errors, doubts = block_errors(series)
+    blocks = lengths * spacing, errors, doubts
+    return Average(mean, error, memory, float(memory_error), independent, drift, blocks)
 
 
 def autocorrelation(series: Array) -> Array:

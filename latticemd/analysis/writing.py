@@ -9,6 +9,7 @@ groups/<n>/<quantity>/                  time (F,), samples (F, S) or (F, S, K), 
 groups/<n>/growth/<definition>/         exponent, error, amplitude, start, end, samples (attributes); local_time,
                                         local_slope, local_error (P,)
 groups/<n>/collapse/<profile>/          deviation, unscaled, quality (attributes); coordinate (X,), curves (T, X)
+groups/<n>/blocks/<quantity>/           time (B,) of blocks, error of the mean from such blocks, and its own error_of_error
 groups/<n>/dynamical_structure_factor/  q (K, D) and distance (K,) along the path, omega (W,), mean and error (K, W)
 ======================================  ===============================================================================
 
@@ -80,6 +81,12 @@ def _write_group(file: h5py.Group, group: Ensemble) -> None:
         _write(place, "local_time", slope.time, "time")
         _write(place, "local_slope", slope.slope, "1")
         _write(place, "local_error", slope.error, "1")
+    for name, average in group.averages.items():
+        place = file.create_group(f"blocks/{name}")
+        time, error, doubt = average.blocks
+        _write(place, "time", time, "time")
+        _write(place, "error", error, group.quantities[name].unit)
+        _write(place, "error_of_error", doubt, group.quantities[name].unit)
     if group.spectrum is not None:
         _write_spectrum(file.create_group("dynamical_structure_factor"), group.spectrum)
     for name, collapse in group.collapses.items():
@@ -136,12 +143,29 @@ def _growth(groups: Sequence[Ensemble]) -> Iterable[Sequence[Any]]:
 
 def _averages(groups: Sequence[Ensemble]) -> Iterable[Sequence[Any]]:
     yield (
-        *("group", "quantity", "unit", "mean", "standard error", "autocorrelation time [time]", "its error"),
+        *(
+            "group",
+            "quantity",
+            "unit",
+            "mean",
+            "standard error",
+            "block error",
+            "autocorrelation time [time]",
+            "its error",
+        ),
         *("independent values", "drift in standard errors"),
     )
     for group in groups:
         for name, one in group.averages.items():
-            numbers = (one.mean, one.error, one.memory, one.memory_error, one.independent, one.drift.distance)
+            numbers = (
+                one.mean,
+                one.error,
+                one.block_error,
+                one.memory,
+                one.memory_error,
+                one.independent,
+                one.drift.distance,
+            )
             yield group.label, name, group.quantities[name].unit, *map(_number, numbers)
 
 

@@ -2,6 +2,7 @@
 
 ======================  =================================================================================
 `LatticeCalculator`     energy, forces and magnetic moments of any lattice model with any force field
+`PointCalculator`       forces of trained networks of points, on real atoms
 `atoms_of`              the atoms that stand for a configuration of a model
 `configuration_of`      and back: the configuration that atoms stand for
 `momenta_of`            the same for momenta
@@ -31,6 +32,7 @@ except ImportError as error:
 _HOMES = {
     "LatticeCalculator": "latticemd.ase.calculator",
     "register": "latticemd.ase.calculator",
+    "PointCalculator": "latticemd.ase.points",
     "atoms_of": "latticemd.ase.sites",
     "configuration_of": "latticemd.ase.sites",
     "momenta_of": "latticemd.ase.sites",

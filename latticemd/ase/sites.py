@@ -50,12 +50,12 @@ class Sites:
     lattice: Lattice
     motion: Motion
     axes: tuple[int, ...]
-    mass: float
+    mass: float | Array
 
     @classmethod
     def of(cls, model: Model) -> Sites:
         """Those of a model."""
-        return cls(model.lattice, model.motion, model.axes, model.inertia())
+        return cls(model.lattice, model.motion, model.axes, np.squeeze(model.site_masses()))
 
     @property
     def at_rest(self) -> Array:
@@ -71,7 +71,7 @@ class Sites:
         atoms = Atoms(
             [symbol] * self.lattice.sites, self.at_rest, cell=edges, pbc=[one == "periodic" for one in boundary]
         )
-        atoms.set_masses(np.full(len(atoms), self.mass))
+        atoms.set_masses(np.broadcast_to(self.mass, len(atoms)))
         if self.motion is Motion.DISPLACEMENT:
             atoms.positions[:, list(self.axes)] += x
         elif self.motion is Motion.SPIN:

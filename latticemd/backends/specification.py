@@ -1,10 +1,12 @@
 """What every kernel computes, in NumPy: the specification that `latticemd.backends.cpu` is tested against.
 
 Arrays are C-ordered; x, p, f are (R, N, D). Kernels write to their arguments and return None, reductions return (R,).
+Those with noise or sums take as a last argument the `Place` of their sites on the whole lattice; here they are all of them.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -70,9 +72,9 @@ def split(
             x[...] = turned
         else:
             normals(key, stream, occurrence + drawn, step, first_replica, xi)
-            before = kinetic_energy(p, inverse_mass)
+            before = p * p
             p[...] = a * p + b * xi
-            heat += kinetic_energy(p, inverse_mass) - before
+            heat += 0.5 * inverse_mass * total(p * p - before)
             drawn += 1
 
 
@@ -115,7 +117,7 @@ def spins_first_half(
     *after, work = spins.first_half(*_components(x), *_components(f), *_components(moved), time, damping)
     for n, out in enumerate((base, moved, x)):
         out[...] = np.stack(after[3 * n : 3 * n + 3], axis=-1)
-    heat -= work.sum(axis=1)
+    heat -= total(work)
 
 
 def spins_second_half(x: Array, f: Array, time: float, damping: float, base: Array, moved: Array, heat: Array) -> None:
@@ -124,7 +126,7 @@ def spins_second_half(x: Array, f: Array, time: float, damping: float, base: Arr
         *_components(base), *_components(moved), *_components(x), *_components(f), time, damping
     )
     x[...] = np.stack(after, axis=-1)
-    heat -= work.sum(axis=1)
+    heat -= total(work)
 
 
 def neighbour_sum(stencil: Stencil, x: Array, base: Array, own: float, theirs: float, out: Array) -> None:
@@ -161,9 +163,14 @@ def resampling(noise: tuple[int, int, int, int, int], degrees: int, keep: float,
     ])  # fmt: skip
 
 
+def total(values: Array) -> Array:
+    """Sums (R,) over all the rest of (R, ...), rounded once."""
+    return np.array([math.fsum(one) for one in values.reshape(len(values), -1)])
+
+
 def dot(a: Array, b: Array) -> Array:
-    """sum over sites and components of a b, (R, N, D) -> (R,)."""
-    return np.einsum("rnd,rnd->r", a, b)
+    """sum over sites and components of a b, (R, N, D) -> (R,); the sum of the rounded products is rounded once."""
+    return total(a * b)
 
 
 def kinetic_energy(p: Array, inverse_mass: float) -> Array:

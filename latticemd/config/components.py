@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from pydantic import Field, create_model, model_validator
+from pydantic_core import core_schema
 
 from latticemd.config.messages import refuse, unknown_word
 from latticemd.config.ramp_input import Rampable, RampBlock, values_of
@@ -85,6 +86,30 @@ class NetworkInput(Component):
         return {"name"}
 
 
+class PropagatorInput(Component):
+    """Motion that was learned: steps of the time that a network has been trained for."""
+
+    propagator: str = Field(description="name of the propagator")
+    dt: Annotated[float, Real("time", Bounds(gt=0))] = Field(
+        description="time of a step, the one it was trained for [time]"
+    )
+    steps: Annotated[int, STEP] = Field(description="total number of steps of the run")
+    temperature: Annotated[float, Real("energy", Bounds(ge=0))] = Field(
+        0.0, description="temperature of the first velocities, as kT [energy]"
+    )
+    seed: Annotated[int, SEED] = Field(0, description="seed; trained motion draws no noise")
+
+    @classmethod
+    def common(cls) -> set[str]:
+        """The keys above."""
+        return set(PropagatorInput.model_fields)
+
+    @property
+    def mover(self) -> str:
+        """The name of the propagator."""
+        return self.propagator
+
+
 class DynamicsInput(Component):
     """How the lattice moves, and how long."""
 
@@ -101,6 +126,11 @@ class DynamicsInput(Component):
     def common(cls) -> set[str]:
         """The keys above, whatever the integrator's class calls its parameters; a word is its own parameter."""
         return {*DynamicsInput.model_fields, "word"}
+
+    @property
+    def mover(self) -> str:
+        """The name of the integrator, or its word."""
+        return self.integrator
 
     @model_validator(mode="after")
     def not_zero(self) -> Self:
@@ -126,6 +156,7 @@ def block_of(kind: str, name: str, component: type) -> type[Component]:
         "model": (ModelInput, "name"),
         "forcefield": (ForceFieldInput, "name"),
         "integrator": (DynamicsInput, "integrator"),
+        "propagator": (PropagatorInput, "propagator"),
         "network": (NetworkInput, "name"),
     }
     base, key = blocks[kind]
@@ -184,12 +215,14 @@ def _annotated(hint: Any, about: Parameter) -> Any:
         annotated: Any = Annotated[float | RampBlock, Rampable(about.dimension, about.bounds)]
     elif float in kinds:
         annotated = Annotated[float, Real(about.dimension, about.bounds)]
-    elif get_origin(kinds[0]) is Literal:
+    elif get_origin(kinds[0]) is Literal and len(kinds) == 1:
         annotated = Annotated[str, Choice(*get_args(kinds[0]))]
     elif kinds[0] in rules and len(kinds) == 1:
         annotated = Annotated[kinds[0], rules[kinds[0]]]
     else:
-        annotated = Annotated[functools.reduce(operator.or_, kinds), Field(strict=False), Expect(about.doc)]
+        # Lists are tuples here; a union as a whole has no strictness that could be turned off.
+        loose = [Annotated[kind, Field(strict=False)] if get_origin(kind) is tuple else kind for kind in kinds]
+        annotated = Annotated[functools.reduce(operator.or_, loose), Expect(about.doc)]
     return annotated | None if union and type(None) in get_args(hint) else annotated
 
 
@@ -197,3 +230,23 @@ def chosen(kind: str, key: str, default: str | None = None) -> Chosen:
     """Metadata of a field that holds the block of a plug-in of this kind."""
     also = ["a word such as BAOAB"] if kind == "integrator" else []
     return Chosen(key, lambda: [*plugin_names(kind), *also], lambda name: block_named(kind, name), default)
+
+
+class ChosenMotion(Chosen):
+    """Metadata of `dynamics:`, which names an integrator or else a propagator."""
+
+    def check(
+        self, value: Any, accept: core_schema.ValidatorFunctionWrapHandler, info: core_schema.ValidationInfo
+    ) -> Section:
+        """The validated block of the one that is named."""
+        if not isinstance(value, dict) or "propagator" not in value:
+            return super().check(value, accept, info)
+        if "integrator" in value:
+            refuse("give either an integrator or a propagator, not both", "propagator")
+        return chosen("propagator", "propagator").check(value, accept, info)
+
+
+def chosen_motion() -> ChosenMotion:
+    """Metadata of the field that holds `dynamics:`."""
+    integrators = chosen("integrator", "integrator")
+    return ChosenMotion(integrators.key, integrators.words, integrators.find)

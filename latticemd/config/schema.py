@@ -17,10 +17,18 @@ from latticemd.config.blocks import (
     ReplicasInput,
     StructureFactor,
 )
-from latticemd.config.components import DynamicsInput, ForceFieldInput, ModelInput, chosen
+from latticemd.config.components import (
+    DynamicsInput,
+    ForceFieldInput,
+    ModelInput,
+    PropagatorInput,
+    chosen,
+    chosen_motion,
+)
 from latticemd.config.label_input import LabelInput
 from latticemd.config.lattice_input import LatticeInput
 from latticemd.config.messages import MISSING, refuse
+from latticemd.config.parallel_input import ParallelInput
 from latticemd.config.ramp_input import values_of
 from latticemd.config.section import Section
 from latticemd.config.stop_input import StopInput
@@ -48,7 +56,9 @@ class RunInput(Section):
         description="the way to get the force",
     )
     initial: InitialInput = Field(NormalStart(), description="the configuration to start from")
-    dynamics: Annotated[DynamicsInput, chosen("integrator", "integrator")] = Field(description="equations of motion")
+    dynamics: Annotated[DynamicsInput | PropagatorInput, chosen_motion()] = Field(
+        description="equations of motion: an integrator, or a propagator that has learned them"
+    )
     output: OutputInput = Field(OutputInput(), description="files the run leaves")
     observables: (
         Annotated[
@@ -65,6 +75,9 @@ class RunInput(Section):
     precision: Annotated[str, Choice("fp64", "mixed", "fp32")] = Field(
         "fp64",
         description="fp64; mixed: force fields compute in single precision; fp32: positions and momenta too, on a GPU only",
+    )
+    parallel: ParallelInput = Field(
+        ParallelInput(), description="how ranks share replicas and cells; what suits their number unless given"
     )
     stop_when: StopInput | None = Field(None, description="what ends the run before its last step")
     label: LabelInput | None = Field(
@@ -100,23 +113,25 @@ class RunInput(Section):
             refuse(f"{wanted}, got {self.lattice.type}", "lattice", "type")
 
     def _check_motion(self) -> None:
-        """The integrator moves variables of the kind that the model has."""
+        """What moves the variables is for the kind that the model has."""
 
-        default = Motion.DISPLACEMENT
+        default, kind = Motion.DISPLACEMENT, "integrator"
+        if isinstance(self.dynamics, PropagatorInput):
+            kind = "propagator"
 
-        def motion_of(integrator: str) -> Motion:
-            known = integrator in plugin_names("integrator")  # a word moves displacements
-            return getattr(load_plugin("integrator", integrator), "motion", default) if known else default
+        def motion_of(mover: str) -> Motion:
+            known = mover in plugin_names(kind)  # a word moves displacements
+            return getattr(load_plugin(kind, mover), "motion", default) if known else default
 
-        wanted, name = load_plugin("model", self.model.name).motion, self.dynamics.integrator
+        wanted, name = load_plugin("model", self.model.name).motion, self.dynamics.mover
         if motion_of(name) is wanted:
             return
-        suits = [other for other in plugin_names("integrator") if motion_of(other) is wanted]
+        suits = [other for other in plugin_names(kind) if motion_of(other) is wanted]
         refuse(
             f"{name} moves {motion_of(name).value}s, but the variables of model {self.model.name} are {wanted.value}s; "
             f"expected one of {', '.join(suits) or 'none that is installed'}",
             "dynamics",
-            "integrator",
+            kind,
         )
 
     def _model_at_the_bath_temperature(self) -> ModelInput:

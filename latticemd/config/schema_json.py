@@ -22,7 +22,7 @@ def json_schema() -> dict[str, Any]:
     fields: dict[str, Any] = {
         "model": (_any_of(_loadable("model") or [ModelInput]), _about("model")),
         "forcefield": (_any_of(_loadable("forcefield") or [ForceFieldInput]), _about("forcefield", {"name": "ed"})),
-        "dynamics": (_any_of([*_loadable("integrator"), Splitting]), _about("dynamics")),
+        "dynamics": (_any_of([*_loadable("integrator"), Splitting, *_loadable("propagator")]), _about("dynamics")),
         "replicas": (Annotated[int, REPLICAS] | Replicas, _about("replicas", 1)),
     }
     complete = create_model("latticemd input", __base__=RunInput, __doc__="Input of a latticemd run.", **fields)

@@ -38,7 +38,7 @@ def _represent_list(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.SequenceN
 
 
 def _represent_block(dumper: yaml.SafeDumper, block: dict[str, Any]) -> yaml.MappingNode:
-    selecting = [key for key in ("name", "kind", "integrator") if key in block]
+    selecting = [key for key in ("name", "kind", "integrator", "propagator") if key in block]
     return dumper.represent_mapping("tag:yaml.org,2002:map", dict.fromkeys(selecting) | block)
 
 

@@ -50,7 +50,7 @@ class Map:
     def values(self, values: Array) -> Array:
         """What `set_array` of a drawn map takes to show other values (N,)."""
         shown: Array = values[self.shown]
-        return picture(shown, self.lattice) if self._squares else shown
+        return picture(shown, self.lattice) if self.squares else shown
 
     def draw(self, axis: Axes, values: Array, limit: float) -> ScalarMappable:
         """Draw the values (N,) with colours from -limit to limit."""
@@ -58,7 +58,7 @@ class Map:
 
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
-        if self._squares:
+        if self.squares:
             return axis.imshow(
                 self.values(values), cmap=diverging(), vmin=-limit, vmax=limit,
                 origin="lower", interpolation="nearest",
@@ -72,25 +72,36 @@ class Map:
         return polygons
 
     @cached_property
-    def _squares(self) -> bool:
+    def squares(self) -> bool:
+        """Whether sites are the unit squares of a grid, drawn as pixels."""
         vectors = self.lattice.vectors[:2, :2]
         return len(self.lattice.cell.basis) == 1 and np.array_equal(vectors, np.eye(2))
 
     @cached_property
-    def _polygons(self) -> list[Array]:
+    def outlines(self) -> list[Array]:
+        """The polygon (corners, 2) around a site, relative to it, for each site of the basis [length]."""
         from scipy.spatial import Voronoi
 
         basis, vectors = np.array(self.lattice.cell.basis)[:, :2], self.lattice.vectors[:2, :2]
         around = np.array(list(itertools.product((0, 1, -1, 2, -2), repeat=2))) @ vectors  # the cell itself comes first
         cells = Voronoi((around[:, None] + basis).reshape(-1, 2))
-        regions = [cells.vertices[cells.regions[cells.point_region[b]]] - basis[b] for b in range(len(basis))]
-        points = self.lattice.positions[self.shown, :2]
-        return [regions[site % len(basis)] + point for site, point in zip(self.shown, points, strict=True)]
+        return [cells.vertices[cells.regions[cells.point_region[b]]] - basis[b] for b in range(len(basis))]
+
+    @property
+    def points(self) -> Array:
+        """Where the sites that are shown lie, in the order of `shown`, (M, 2) [length]."""
+        points: Array = self.lattice.positions[self.shown, :2]
+        return points
+
+    @cached_property
+    def _polygons(self) -> list[Array]:
+        kinds = len(self.outlines)
+        return [self.outlines[site % kinds] + point for site, point in zip(self.shown, self.points, strict=True)]
 
     @cached_property
     def _extent(self) -> tuple[float, float, float, float]:
         """Left, right, bottom, top."""
-        if self._squares:
+        if self.squares:
             return -0.5, self.lattice.shape[0] - 0.5, -0.5, self.lattice.shape[1] - 0.5
         corners = np.concatenate(self._polygons)
         (left, bottom), (right, top) = corners.min(axis=0), corners.max(axis=0)

@@ -1,4 +1,4 @@
-"""A movie of the order field: GIF, or MP4 where ffmpeg is installed."""
+"""A movie of the order field, or of particles: GIF, or MP4 where ffmpeg is installed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from latticemd.build import build_model
 from latticemd.config import stored_input
 from latticemd.errors import InputError, OutputError
 from latticemd.figures.maps import Map
+from latticemd.figures.particles import Cloud
 from latticemd.figures.reading import chosen_frames, heading
-from latticemd.figures.style import STYLE, diverging, largest_shown, page, time_label
+from latticemd.figures.style import LIGHT, Look, diverging, largest_shown, page, time_label
+from latticemd.models.particles import Particles
 from latticemd.output.directory import replace_atomically
 from latticemd.output.frames import Frames
 from latticemd.output.trajectory import read_trajectory
@@ -28,6 +30,7 @@ Array = NDArray[Any]
 
 COLOURS, GREYS = 96, 32  # of a GIF: those of the map, and of letters and lines
 HEIGHT, RESOLUTION = 5.6, 100  # inch, dots per inch
+TAIL = 15  # frames of the path behind a particle
 
 
 def draw_movie(
@@ -37,14 +40,15 @@ def draw_movie(
     frames: int = 100,
     per_second: float = 12.0,
     logarithmic: bool = False,
+    look: Look = LIGHT,
 ) -> Path:
-    """Draw the order field of the first replica over time and return the path, DIR/figures/movie.gif unless given.
+    """Draw the order field of the first replica over time, or its particles; return the path, DIR/figures/movie.gif unless given.
 
     At most so many frames, evenly in time, or in the logarithm of time, as domains grow. Frames are read and drawn one by one;
     the colours are those of the last one. Raises InputError where there is nothing to draw or a format cannot be written.
     """
     path = Path(directory) / "trajectory.h5"
-    target = target or Path(directory) / "figures" / "movie.gif"
+    target = target or Path(directory) / "figures" / f"movie{look.suffix}.gif"
     if not path.is_file():
         raise InputError(f"{path} does not exist: a movie is drawn from the trajectory of a run; give its directory")
     if target.suffix not in (".gif", ".mp4"):
@@ -54,18 +58,20 @@ def draw_movie(
     with read_trajectory(path) as trajectory:
         run_input = stored_input(trajectory.attributes["input"], path)
         seen = Frames(trajectory, *build_model(run_input), most=1)
-        if not seen.ordered:
+        particles = isinstance(seen.model, Particles) and seen.has("displacement")
+        if not particles and not seen.ordered:
             raise InputError(
                 f"{path}: its frames tell no order field; the run needs output.fields displacement and density"
             )
-        if seen.model.lattice.directions == 1:
+        if not particles and seen.model.lattice.directions == 1:
             raise InputError(
                 f"a {seen.model.lattice.type} moves in one direction only: all of its time is in figures/order_parameter.png"
             )
         chosen = _chosen(seen.time, frames, logarithmic)
-        pictures = _pictures(seen, chosen, "  ·  ".join(heading(run_input, seen.model)))
+        draw = _pictures_of_particles if particles else _pictures
+        pictures = draw(seen, chosen, "  ·  ".join(heading(run_input, seen.model)))
         target.parent.mkdir(parents=True, exist_ok=True)
-        with replace_atomically(target) as temporary:
+        with look.applied(), replace_atomically(target) as temporary:
             (_write_gif if target.suffix == ".gif" else _write_mp4)(pictures, temporary, per_second)
     return target
 
@@ -78,28 +84,45 @@ def _chosen(time: Array, count: int, logarithmic: bool) -> list[int]:
 
 def _pictures(seen: Frames, chosen: list[int], title: str) -> Iterator[Image]:
     """One picture for each frame; only the map and the time are drawn anew."""
-    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image as Images
 
     shown = Map(seen.model.lattice)
-    with matplotlib.rc_context(STYLE):
-        figure = page(title, "", max(5.0, HEIGHT * shown.aspect + 0.6), HEIGHT)
-        figure.set_dpi(RESOLUTION)
-        canvas, axis = FigureCanvasAgg(figure), figure.subplots()
-        drawn: Any = None
-        limit = largest_shown(seen.order_field(chosen[-1])[0])
-        for frame in chosen:
-            field = seen.order_field(frame)[0]
-            if drawn is None:
-                drawn = shown.draw(axis, field, limit)
-                bar = figure.colorbar(drawn, ax=axis, label=f"${seen.label}$", aspect=25, shrink=0.9)
-                bar.outline.set_visible(False)
-            else:
-                drawn.set_array(shown.values(field))
-            axis.set_title(time_label(seen.time[frame]))
-            canvas.draw()
-            yield Images.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    figure = page(title, "", max(5.0, HEIGHT * shown.aspect + 0.6), HEIGHT)
+    figure.set_dpi(RESOLUTION)
+    canvas, axis = FigureCanvasAgg(figure), figure.subplots()
+    drawn: Any = None
+    limit = largest_shown(seen.order_field(chosen[-1])[0])
+    for frame in chosen:
+        field = seen.order_field(frame)[0]
+        if drawn is None:
+            drawn = shown.draw(axis, field, limit)
+            bar = figure.colorbar(drawn, ax=axis, label=f"${seen.label}$", aspect=25, shrink=0.9)
+            bar.outline.set_visible(False)
+        else:
+            drawn.set_array(shown.values(field))
+        axis.set_title(time_label(seen.time[frame]))
+        canvas.draw()
+        yield Images.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+
+
+def _pictures_of_particles(seen: Frames, chosen: list[int], title: str) -> Iterator[Image]:
+    """One picture for each frame, with the paths of the last TAIL of them behind the particles."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image as Images
+
+    assert isinstance(seen.model, Particles), "of a run of particles"
+    cloud = Cloud.of(np.stack([seen.displacement(frame)[0] for frame in chosen]), seen.model)
+    figure = page(title, "", HEIGHT, HEIGHT)
+    figure.set_dpi(RESOLUTION)
+    canvas, axis = FigureCanvasAgg(figure), figure.subplots()
+    for k, frame in enumerate(chosen):
+        drawn = cloud.draw(axis, k, max(0, k - TAIL))
+        axis.set_title(time_label(seen.time[frame]))
+        canvas.draw()
+        yield Images.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+        for one in drawn:
+            one.remove()
 
 
 def _write_gif(pictures: Iterator[Image], path: Path, per_second: float) -> None:

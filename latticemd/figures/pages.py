@@ -15,7 +15,7 @@ import numpy as np
 from latticemd.figures import panels
 from latticemd.figures.maps import Map, columns_for, draw_stripes
 from latticemd.figures.reading import Array, Run, chosen_frames, read_run
-from latticemd.figures.style import STYLE, largest_shown, page, time_label
+from latticemd.figures.style import LIGHT, Look, largest_shown, page, time_label
 from latticemd.lattice import Lattice
 from latticemd.observables import structure_factor
 
@@ -25,25 +25,27 @@ if TYPE_CHECKING:
 MAPS = 6  # configurations shown side by side
 
 
-def draw_run(directory: Path) -> list[Path]:
+def draw_run(directory: Path, look: Look = LIGHT) -> list[Path]:
     """Draw every figure that the files in `directory` allow into DIR/figures and return the paths, the summary last.
 
     ======================  ==========================================================================================
     order_parameter.png     the order field at up to six times; of a lattice with one direction, over all of the time
     time_series.png         energies, temperature, wall fraction and order against time
+    particles.png           instead of it, of particles: where they are at up to six times, and their paths
     structure_factor.png    S(q) of the order field: at the first and last frame (square lattice), and ring averages over time
     summary.png, .pdf       all of it on one page
     ======================  ==========================================================================================
 
-    Reads DIR/trajectory.h5, of its frames only those that are drawn. Raises InputError or OutputError if there is no readable run.
+    Dark ones and those for print have names of their own, see `Look`. Reads DIR/trajectory.h5, of its frames only those that are
+    drawn. Raises InputError or OutputError if there is no readable run.
     """
-    import matplotlib
-
     directory = Path(directory)
     run = read_run(directory)
     figures: dict[tuple[str, ...], Callable[[Run], Figure]] = {}
     if run.series:
         figures["time_series.png",] = _series_figure
+    if run.cloud is not None:
+        figures["particles.png",] = _particles_figure
     if len(run.fields):
         figures["order_parameter.png",] = _order_figure
         if panels.has_rings(run.lattice):
@@ -51,12 +53,13 @@ def draw_run(directory: Path) -> list[Path]:
         figures["summary.png", "summary.pdf"] = _summary_figure
     folder = directory / "figures"
     folder.mkdir(exist_ok=True)
-    with matplotlib.rc_context(STYLE):
+    paths: list[Path] = []
+    with look.applied():
         for names, draw in figures.items():
             figure = draw(run)
             for name in names:
-                figure.savefig(folder / name, metadata={"CreationDate": None} if name.endswith("pdf") else None)
-    return [folder / name for names in figures for name in names]
+                paths += look.save(figure, folder / name)
+    return list(dict.fromkeys(paths))
 
 
 def centred_structure_factor(order_field: Array, lattice: Lattice) -> tuple[Array, tuple[float, float, float, float]]:
@@ -75,6 +78,21 @@ def _order_figure(run: Run) -> Figure:
     block = _Block.of(run, 1.5, 9.5, 6.5)
     made = page(run.title, run.parameters, max(block.width, 6.0), block.height + 0.7)
     _draw_order_in_space(run, made, block)
+    return made
+
+
+def _particles_figure(run: Run) -> Figure:
+    """Up to six times; behind particles are their paths since the time before."""
+    cloud = run.cloud
+    assert cloud is not None, "of a run of particles"
+    frames = np.unique(np.linspace(0, len(run.time) - 1, MAPS).round().astype(int)).tolist()
+    columns = columns_for(len(frames), 1.0, 1.5)
+    rows = len(frames) // columns
+    made = page(run.title, run.parameters, 3.4 * columns + 0.3, 3.7 * rows + 0.7)
+    axes = made.subplots(rows, columns, squeeze=False).ravel()
+    for axis, since, frame in zip(axes, [0, *frames], frames, strict=False):
+        cloud.draw(axis, frame, since)
+        axis.set_title(time_label(run.time[frame]))
     return made
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from latticemd.errors import InputError
 from latticemd.figures.reading import Array, Run
-from latticemd.figures.style import BLACK, BLUE, GREY, ORANGE, draw_replicas, plain_ticks, time_label
+from latticemd.figures.style import BLUE, GREY, INK, ORANGE, draw_replicas, plain_ticks, shades, time_label
 from latticemd.lattice import Lattice
 from latticemd.observables import radial_structure_factor, require_transform, structure_factor
 
@@ -20,7 +20,7 @@ CURVES = 16  # ring averages in one panel
 ENERGIES = {
     "free_energy": ("free energy", BLUE, "-"),
     "kinetic_energy": ("kinetic", ORANGE, "-"),
-    "total_energy": ("total", BLACK, "-"),
+    "total_energy": ("total", INK, "-"),
     "conserved_energy": ("conserved", GREY, "--"),
 }
 
@@ -79,15 +79,12 @@ def draw_order(run: Run, axis: Axes) -> None:
 
 def draw_profiles(run: Run, axis: Axes) -> None:
     """Ring averages of S(q) around the ordering wave vector Q."""
-    import matplotlib
-
     frames = np.unique(np.linspace(0, len(run.fields) - 1, CURVES).round().astype(int))
     structure = structure_factor(run.fields[frames], run.lattice)
     k, profiles = radial_structure_factor(structure, run.lattice)
     profiles = profiles.clip(max(1e-10 * profiles.max(), 1e-30))  # below are rounding errors of an ordered field
-    shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.92, len(profiles))[::-1])
     labelled = {round(n) for n in np.linspace(0, len(profiles) - 1, 4)}
-    for n, (profile, shade) in enumerate(zip(profiles, shades, strict=True)):
+    for n, (profile, shade) in enumerate(zip(profiles, shades(len(profiles)), strict=True)):
         label = time_label(run.time[frames[n]]) if n in labelled else None
         axis.plot(k[1:], profile[1:], color=shade, label=label, lw=1.8 if label else 1.0)
     axis.set(xscale="log", yscale="log", xlabel="$|q - Q|$", ylabel="$S(q)$, ring average")

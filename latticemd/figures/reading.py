@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from latticemd.build import build_model
 from latticemd.config import RunInput, stored_input
 from latticemd.errors import InputError
+from latticemd.figures.particles import Cloud
 from latticemd.lattice import Lattice
 from latticemd.models.model import Model
+from latticemd.models.particles import Particles
 from latticemd.output.frames import Frames
 from latticemd.output.trajectory import Trajectory, read_trajectory
 
@@ -21,6 +23,7 @@ Array = NDArray[Any]
 
 PROFILES = 16  # structure factors shown as lines
 STRIPES = 400  # times shown of a lattice with one direction
+CLOUDS = 1000  # times shown of particles
 ENERGIES = ("free_energy", "kinetic_energy", "total_energy", "conserved_energy")
 SERIES = (*ENERGIES, "wall_fraction", "order_parameter", "temperature")
 
@@ -39,6 +42,7 @@ class Run:
     time: Array  # (K,)
     fields: Array  # (K, N)
     series: dict[str, tuple[Array, Array]]
+    cloud: Cloud | None = None  # particles at all K times, if it is particles that move
 
 
 def read_run(directory: Path) -> Run:
@@ -50,15 +54,20 @@ def read_run(directory: Path) -> Run:
         run_input = stored_input(trajectory.attributes["input"], path)
         model, _ = build_model(run_input)
         time, fields, label = _read_fields(trajectory, model)
+        cloud = None
+        if isinstance(model, Particles):
+            time, cloud = read_cloud(Frames(trajectory, model, most=1))
         series = _read_series(trajectory)
         replicas = trajectory.attributes["replicas"]
     title, parameters = _captions(run_input, model, replicas)
-    return Run(model.lattice, title, parameters, label, time, fields, series)
+    return Run(model.lattice, title, parameters, label, time, fields, series, cloud)
 
 
 def heading(run_input: RunInput, model: Model) -> list[str]:
     """What stands above a figure: the title of the input or else of the model, and the lattice."""
     named = model.title or f"{run_input.model.name.replace('_', ' ').capitalize()} model"
+    if isinstance(model, Particles):
+        return [run_input.title or f"{model.lattice.sites} particles", run_input.forcefield.name.replace("_", " ")]
     extent = " × ".join(map(str, model.lattice.shape))
     return [run_input.title or named, f"{model.lattice.type} lattice {extent}"]
 
@@ -73,6 +82,16 @@ def _read_fields(trajectory: Trajectory, model: Model) -> tuple[Array, Array, st
     else:
         chosen = chosen_frames(frames.time, PROFILES)
     return frames.time[chosen], np.stack([frames.order_field(frame)[0] for frame in chosen]), f"${frames.label}$"
+
+
+def read_cloud(frames: Frames) -> tuple[Array, Cloud | None]:
+    """Times (K,) and positions of the particles of the first replica at no more than CLOUDS times; None where frames lack x."""
+    assert isinstance(frames.model, Particles), "of particles"
+    if not frames.has("displacement"):
+        return np.zeros(0), None
+    chosen = np.unique(np.linspace(0, len(frames) - 1, CLOUDS).round().astype(int)).tolist()
+    x = np.stack([frames.displacement(frame)[0] for frame in chosen])
+    return frames.time[chosen], Cloud.of(x, frames.model)
 
 
 def _read_series(trajectory: Trajectory) -> dict[str, tuple[Array, Array]]:
@@ -90,7 +109,8 @@ def _captions(run_input: RunInput, model: Model, replicas: int) -> tuple[str, st
     if replicas > 1:
         parts.append(f"{replicas} replicas (maps: the first)")
     numbers: dict[str, Any] = dict(run_input.model.parameters)
-    numbers |= {key: getattr(run_input.dynamics, key) for key in ("temperature", "friction", "dt")}
+    # A propagator has no friction.
+    numbers |= {key: getattr(run_input.dynamics, key, 0.0) for key in ("temperature", "friction", "dt")}
     # What is zero is not there, and a seed says nothing.
     told = {key: value for key, value in numbers.items() if isinstance(value, int | float) and "seed" not in key}
     given = [f"{key} {value:g}" for key, value in told.items() if value]

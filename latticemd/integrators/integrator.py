@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latticemd.backends import kernels_for
+from latticemd.backends.place import WHOLE, Place
 from latticemd.errors import InputError
-from latticemd.models.model import Motion
+from latticemd.models.model import Model, Motion
 from latticemd.ramps import Ramp
 from latticemd.state import State
 from latticemd.system import System
@@ -79,9 +80,24 @@ class Integrator(ABC):
         """sum p^2/2m, or zero where no momenta move, (R,) [energy]."""
         if not self.momenta:
             return np.zeros_like(state.potential)
-        energy: Array = kernels_for(state.p).kinetic_energy(state.p, 1.0 / system.model_at(state.step).inertia())
-        return energy
+        return kinetic_energy(state.p, system.model_at(state.step), system.share)
 
     def conserved_energy(self, state: State, system: System) -> Array:
         """Free energy + kinetic energy - heat given by the bath, (R,) [energy]: constant up to the error of the step."""
         return state.potential + self.kinetic_energy(state, system) - state.thermostat["heat"]
+
+
+def kinetic_energy(p: Array, model: Model, place: Place = WHOLE) -> Array:
+    """sum_i p_i^2/2m_i of momenta (R, N, D) of a part of the lattice, over the whole, (R,) [energy]."""
+    root = mass_root(model)
+    energy: Array = kernels_for(p).kinetic_energy(p if root is None else p / root, 1.0 / model.inertia(), place)
+    return energy
+
+
+def mass_root(model: Model) -> Array | None:
+    """w_i = sqrt(m_i/m), (N, 1), with m `inertia`; None where all masses are equal.
+
+    In x w, p/w and f/w all masses are m: what is written for one mass serves any.
+    """
+    masses = model.site_masses()
+    return np.sqrt(masses / model.inertia()) if isinstance(masses, np.ndarray) else None

@@ -43,11 +43,17 @@ class EulerMaruyama(Integrator):
         amplitude = math.sqrt(2.0 * self.temperature(state.step) * mobility)
         noise = (self.seed, int(Stream.OVERDAMPED), state.step, self.first_replica)
         kernels.overdamped(
-            state.x, state.f, mobility, (amplitude * self._shares[0], amplitude * self._shares[1]), noise, moved
+            state.x,
+            state.f,
+            mobility,
+            (amplitude * self._shares[0], amplitude * self._shares[1]),
+            noise,
+            moved,
+            system.share,
         )
-        work = kernels.dot(state.f, moved)
+        work = kernels.dot(state.f, moved, system.share)
         system.update_forces(state, state.step + 1)
-        work += kernels.dot(state.f, moved)
+        work += kernels.dot(state.f, moved, system.share)
         state.thermostat["heat"] -= 0.5 * work
         state.step += 1
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from latticemd.backends import kernels_for
-from latticemd.integrators.integrator import Array, Integrator
+from latticemd.integrators.integrator import Array, Integrator, kinetic_energy
 from latticemd.integrators.splitting import Splitting
 from latticemd.parameters import parameter
 from latticemd.rng import Stream
@@ -40,14 +40,14 @@ class Rescaling(Splitting):
         return Splitting(word=self.word, dt=dt)
 
     def _rescale(self, state: State, system: System, step: int, half: int) -> None:
-        kernels = kernels_for(state.p)
-        kinetic = kernels.kinetic_energy(state.p, 1.0 / system.model_at(step).inertia())
-        factor = self._factor(state, kinetic, self.temperature(step), step, half)
+        kinetic = kinetic_energy(state.p, system.model_at(step), system.share)
+        degrees = system.share.whole.sites * system.model.components
+        factor = self._factor(state, kinetic, degrees, self.temperature(step), step, half)
         state.p *= factor[:, None, None]
 
     @abstractmethod
-    def _factor(self, state: State, kinetic: Array, temperature: float, step: int, half: int) -> Array:
-        """The factors (R,) for kinetic energies (R,); updates the bath's variables."""
+    def _factor(self, state: State, kinetic: Array, degrees: int, temperature: float, step: int, half: int) -> Array:
+        """The factors (R,) for kinetic energies (R,) of N_f degrees of freedom; updates the bath's variables."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,13 @@ class NoseHooverChain(Rescaling):
             "chain_position": np.zeros(links),
         }
 
-    def _factor(self, state: State, kinetic: Array, temperature: float, step: int, half: int) -> Array:
+    def _factor(self, state: State, kinetic: Array, degrees: int, temperature: float, step: int, half: int) -> Array:
         bath = state.thermostat
         factor, gained = kernels_for(state.p).nose_hoover(
             bath["chain_velocity"],
             bath["chain_position"],
-            2.0 * kinetic / (state.x[0].size * temperature),
-            state.x[0].size,
+            2.0 * kinetic / (degrees * temperature),
+            degrees,
             self.relaxation_time,
             0.5 * self.dt,
         )
@@ -113,11 +113,11 @@ class VelocityRescaling(Rescaling):
     Reference: Bussi, Donadio and Parrinello, doi:10.1063/1.2408420.
     """
 
-    def _factor(self, state: State, kinetic: Array, temperature: float, step: int, half: int) -> Array:
+    def _factor(self, state: State, kinetic: Array, degrees: int, temperature: float, step: int, half: int) -> Array:
         noise = (self.seed, int(Stream.VELOCITY_RESCALING), half, step, self.first_replica)
         keep = math.exp(-0.5 * self.dt / self.relaxation_time)
         moving = kinetic > 0.0
         ratio = np.where(moving, 0.5 * temperature / np.where(moving, kinetic, 1.0), 0.0)
-        factor = np.where(moving, kernels_for(state.p).resampling(noise, state.x[0].size, keep, ratio), 1.0)
+        factor = np.where(moving, kernels_for(state.p).resampling(noise, degrees, keep, ratio), 1.0)
         state.thermostat["heat"] += kinetic * (factor * factor - 1.0)
         return factor

@@ -62,14 +62,14 @@ class LandauLifshitzGilbert(Integrator):
         kernels, buffers, half = kernels_for(state.x), self._buffers, 0.5 * self.dt
         if "base" not in buffers or buffers["base"].shape != state.x.shape:
             buffers.update(base=np.empty_like(state.x), moved=np.empty_like(state.x))
-        heat = state.thermostat["heat"]
+        heat, share = state.thermostat["heat"], system.share
         noise = (self.seed, int(Stream.SPINS), state.step, self.first_replica)
         amplitude = thermal_rotation(2.0 * self.damping * self.temperature(state.step) * self.dt)
         kernels.spins_first_half(
-            state.x, state.f, half, self.damping, amplitude, noise, buffers["base"], buffers["moved"], heat
+            state.x, state.f, half, self.damping, amplitude, noise, buffers["base"], buffers["moved"], heat, share
         )
         system.update_forces(state, state.step + 1)
-        kernels.spins_second_half(state.x, state.f, half, self.damping, buffers["base"], buffers["moved"], heat)
+        kernels.spins_second_half(state.x, state.f, half, self.damping, buffers["base"], buffers["moved"], heat, share)
         system.update_forces(state, state.step + 1)
         state.step += 1
 

@@ -13,7 +13,7 @@ import numpy as np
 from cuda_kernels.letters import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION
 from latticemd.backends import kernels_for
 from latticemd.errors import InputError
-from latticemd.integrators.integrator import COLD, Array, Integrator
+from latticemd.integrators.integrator import COLD, Array, Integrator, mass_root
 from latticemd.models.model import Model
 from latticemd.rng import Stream
 from latticemd.state import State
@@ -37,7 +37,8 @@ class Splitting(Integrator):
     ======  =====================================================================  ============================
 
     A letter that occurs n times has tau = dt/n. With R, which replaces A, letter B kicks with F + k x, so the on-site
-    springs no longer limit dt. Where the model has none, k = 0, R is A. Palindromes are of second order in dt, other words
+    springs no longer limit dt. Where the model has none, k = 0, R is A. Where sites have different masses m_i, the letters act on
+    x sqrt(m_i/m), p sqrt(m/m_i) and F sqrt(m/m_i), in which all masses are m. Palindromes are of second order in dt, other words
     of first order.
 
     Cost: one force evaluation per step for words with one B (or two that meet at the ends). Letters between two force
@@ -81,9 +82,12 @@ class Splitting(Integrator):
         noise = (self.seed, int(Stream.THERMOSTAT), state.step, self.first_replica)
         model = system.model_at(state.step)
         inverse_mass = 1.0 / model.inertia()
-        heat = state.thermostat["heat"]
+        heat, root = state.thermostat["heat"], mass_root(model)
         for letters, coefficients, drawn, arrived in self._plan(model, state.step):
-            kernels.split(letters, coefficients, state.x, state.p, state.f, noise, drawn, inverse_mass, heat)
+            x, p, f = (state.x, state.p, state.f) if root is None else (state.x * root, state.p / root, state.f / root)
+            kernels.split(letters, coefficients, x, p, f, noise, drawn, inverse_mass, heat, system.share)
+            if root is not None:
+                state.x[...], state.p[...] = x / root, p * root
             if arrived is not None:
                 system.update_forces(state, state.step + arrived)
         state.step += 1

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latticemd.backends import kernels_for
 from latticemd.errors import InputError
 from latticemd.lattice.boundary import Boundary, boundaries_of, twist_of
 from latticemd.lattice.cells import UNIT_CELLS, Offset, Rows, UnitCell, shell_offsets, two_colouring
@@ -100,7 +101,7 @@ class Lattice:
                 f"lattice {type} has {directions} directions, but shape {list(self.shape)} has {len(self.shape)}"
             )
         object.__setattr__(self, "boundary", boundaries_of(boundary, directions))
-        self._require_cells(1)
+        self.require_cells(1)
 
     @classmethod
     def from_dict(cls, about: Mapping[str, Any]) -> Lattice:
@@ -179,11 +180,38 @@ class Lattice:
         """Grid coordinates of the cell of each site, (N, d) integers."""
         return np.repeat(self.grid, len(self.cell.basis), axis=0)
 
+    @property
+    def places(self) -> Array:
+        """Grid coordinates on the whole lattice of the cell of each site, (N, d) integers."""
+        return self.cells
+
     @cached_property
     def positions(self) -> Array:
         """Positions of the sites, (N, D) [length]."""
         basis = np.tile(np.array(self.cell.basis), (math.prod(self.shape), 1))
-        return self.cells @ self.vectors + basis
+        return self.places @ self.vectors + basis
+
+    @property
+    def whole(self) -> Lattice:
+        """The lattice that this one is a part of: itself, unless it is a `latticemd.lattice.block.Block`."""
+        return self
+
+    def total(self, values: Array) -> Array:
+        """The sum over all sites of the whole lattice of (R, N, ...), rounded once, (R,).
+
+        What concerns all sites is asked of the lattice, here and in `highest`: of a rank's part nobody else knows the others.
+        """
+        out: Array = kernels_for(values).total(values)
+        return out
+
+    def highest(self, values: Array) -> Array:
+        """The largest value (R,) of (R, N) over all sites of the whole lattice."""
+        return np.asarray(values.max(axis=1))
+
+    @cached_property
+    def numbers(self) -> Array:
+        """Numbers (N,) of the sites on the whole lattice."""
+        return np.arange(self.sites)
 
     def site(self, cells: Array, basis: Array | int = 0) -> Array:
         """Site numbers of cells (..., d), taken modulo the box in every direction, and a basis index."""
@@ -195,10 +223,20 @@ class Lattice:
         """The (basis from, basis to, cell offset) triples at the shell-th smallest distance; O(1) in the lattice size."""
         return shell_offsets(self.cell, shell)
 
+    def layers(self, shell: int = 1) -> int:
+        """How many layers of cells away the shell-th neighbours of a site are at most."""
+        return max(abs(n) for _, _, offset in self.offsets(shell) for n in offset)
+
+    @property
+    def bond_vectors(self) -> Array:
+        """The different vectors (z, D) from a site to its nearest neighbours, of all sites of a cell together [length]."""
+        basis = np.array(self.cell.basis)
+        return np.array([np.array(offset) @ self.vectors + basis[b] - basis[a] for a, b, offset in self.offsets(1)])
+
     @lru_cache(maxsize=8)  # noqa: B019  (a Lattice is frozen and small; the tables are what is worth keeping)
     def bonds(self, shell: int = 1) -> Bonds:
         """All pairs of sites at the shell-th neighbour distance, each pair once. Raises InputError if a pair is joined twice."""
-        self._require_cells(shell)
+        self.require_cells(shell)
         parts = [self._parallel_bonds(*offset) for offset in self.offsets(shell) if _first_end(*offset)]
         i, j, vector, phase = (np.concatenate(column) for column in zip(*parts, strict=True))
         if not self.twisted:
@@ -244,7 +282,7 @@ class Lattice:
         """
         if not all(self.periodic):
             raise InputError(f"a lattice with boundary {list(self.boundary)} has no stencil; use adjacency")
-        self._require_cells(shell)
+        self.require_cells(shell)
         *leading, length = self.shape
         row = np.indices(leading).reshape(len(leading), math.prod(leading))
         extents = np.array(leading, dtype=np.int64)[:, None]
@@ -264,10 +302,10 @@ class Lattice:
         """
         colours = two_colouring(self._inside(1), len(self.cell.basis), self.directions)
         if colours is None:
-            sign = 1.0 - 2.0 * (self.cells.sum(axis=1) % 2)
+            sign = 1.0 - 2.0 * (self.places.sum(axis=1) % 2)
         else:
             basis = np.tile(np.arange(len(self.cell.basis)), math.prod(self.shape))
-            sign = colours[(*(self.cells % 2).T, basis)]
+            sign = colours[(*(self.places % 2).T, basis)]
         sign.setflags(write=False)
         return sign
 
@@ -342,7 +380,7 @@ class Lattice:
             return 1.0 - 2.0 * (np.rint(angle) % 2)
         return np.exp(1j * np.pi * angle)
 
-    def _require_cells(self, shell: int) -> None:
+    def require_cells(self, shell: int) -> None:
         """Neighbours of this shell are distinct sites, and there are cells at all."""
         if min(self.shape) < 1:
             raise InputError(f"a lattice needs at least 1 cell per direction, shape is {list(self.shape)}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latticemd.figures.style import BLUE, ORANGE, STYLE, page, plain_ticks
+from latticemd.figures.style import BLUE, LIGHT, ORANGE, page, plain_ticks
 
 if TYPE_CHECKING:
     from latticemd.learning.active import Row
@@ -16,11 +16,9 @@ COLOURS = {"uncertain": BLUE, "random": ORANGE}
 
 def draw_active(path: Path, title: str, rows: Sequence[Row]) -> None:
     """One panel per set: the error of the mean force of each way to pick, and dashed its own estimate, the spread."""
-    import matplotlib
-
     sets = list(dict.fromkeys(row.set for row in rows))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(STYLE):
+    with LIGHT.applied():
         made = page(title, "", 1.2 + 3.4 * len(sets), 4.2)
         panels = made.subplots(1, len(sets), sharey=True, squeeze=False)[0]
         for panel, name in zip(panels, sets, strict=True):
@@ -36,4 +34,4 @@ def draw_active(path: Path, title: str, rows: Sequence[Row]) -> None:
             plain_ticks(panel)
         panels[0].set(ylabel="relative error of the force")
         panels[0].legend()
-        made.savefig(path)
+        LIGHT.save(made, path)

@@ -28,7 +28,8 @@ def label(
     from latticemd.learning.labelling import label as label_trajectories
     from latticemd.learning.labelling import plan_labels, require_free
     from latticemd.learning.progress import Progress
-    from latticemd.learning.workers import label_in_processes
+    from latticemd.learning.workers import label_in_processes, label_on_ranks
+    from latticemd.parallel.launch import first_alone, together
     from latticemd.runner import noted_signals, plain_logging
     from latticemd.terminal import print_dataset
 
@@ -37,23 +38,31 @@ def label(
         changes.append(f"label.output={json.dumps(str(output))}")
     if states is not None:
         changes.append(f"label.states={json.dumps(str(states))}")
-    plan = plan_labels(input_file, changes)
-    require_free(plan, overwrite)
-    plain_logging()
-    console = Console(stderr=True)
-    progress = Progress("step", plan.cost, console if console.is_terminal else None)
-    with noted_signals() as interrupted:
+    with together() as world:
+        plan = plan_labels(input_file, changes)
+        first_alone(world, lambda: require_free(plan, overwrite))
+        if world.rank == 0:
+            plain_logging()
+        console = Console(stderr=True)
+        shown = console.is_terminal and world.rank == 0
+        progress = Progress("step", plan.cost, console if shown else None)
+        with noted_signals() as interrupted:
 
-        def stop() -> bool:
-            return bool(interrupted)
+            def stop() -> bool:
+                return bool(interrupted)
 
-        try:
-            if workers > 1:
-                label_in_processes(input_file, changes, plan, workers, stop, progress)
-            path = label_trajectories(plan, overwrite=overwrite, stop=stop, watch=progress)
-        finally:
-            progress.close()
-    print_dataset(path)
+            try:
+                if world.size > 1:
+                    label_on_ranks(plan, world, stop, progress if world.rank == 0 else lambda done: None)
+                elif workers > 1:
+                    label_in_processes(input_file, changes, plan, workers, stop, progress)
+                path = first_alone(
+                    world, lambda: label_trajectories(plan, overwrite=overwrite, stop=stop, watch=progress)
+                )
+            finally:
+                progress.close()
+        if path is not None:
+            print_dataset(path)
 
 
 def train(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latticemd.figures.style import BLACK, BLUE, GREY, ORANGE, STYLE, page
+from latticemd.figures.style import BLUE, GREY, INK, LIGHT, ORANGE, page, points
 from latticemd.learning.evaluation import Part, Sample, SetErrors
 
 if TYPE_CHECKING:
@@ -19,10 +19,8 @@ FEWEST_BINS, MOST_BINS = 40, 160
 
 def draw_evaluation(path: Path, title: str, sets: Sequence[tuple[SetErrors, Sequence[Sample]]]) -> Path:
     """One row per set: density of (exact, predicted) pairs, error by neighbours on the same side, and by step."""
-    import matplotlib
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(STYLE):
+    with LIGHT.applied():
         made = page(title, "", 13.0, 4.4 * len(sets) + 0.5)
         rows = made.subplots(len(sets), 3, squeeze=False)
         for axes, (errors, samples) in zip(rows, sets, strict=True):
@@ -30,8 +28,7 @@ def draw_evaluation(path: Path, title: str, sets: Sequence[tuple[SetErrors, Sequ
             _draw_parts(axes[1], errors.parts["same-side neighbours"], "neighbours on the same side")
             stages = errors.parts.get("step")
             _draw_parts(axes[2], stages or errors.parts["|x|"], "step" if stages else "$|x|$")
-        made.savefig(path)
-    return path
+        return LIGHT.save(made, path)[0]
 
 
 def _draw_parity(axis: Axes, errors: SetErrors, samples: Sequence[Sample]) -> None:
@@ -50,7 +47,7 @@ def _draw_parity(axis: Axes, errors: SetErrors, samples: Sequence[Sample]) -> No
     axis.axline((0, 0), slope=1, color=ORANGE, lw=0.8)
     axis.figure.colorbar(image, ax=axis, label="sites", aspect=25, shrink=0.9).outline.set_visible(False)
     axis.set(xlabel="exact force", ylabel="predicted force", aspect="equal")
-    axis.set_title(f"{errors.name}:  rms error {errors.rmse:.2e},  relative {errors.relative:.2e}", fontsize=11)
+    axis.set_title(f"{errors.name}:  rms error {errors.rmse:.2e},  relative {errors.relative:.2e}", fontsize=points(11))
 
 
 def _draw_parts(axis: Axes, parts: Sequence[Part], label: str) -> None:
@@ -58,7 +55,7 @@ def _draw_parts(axis: Axes, parts: Sequence[Part], label: str) -> None:
     axis.bar(place, [part.rmse for part in parts], color=BLUE, width=0.65)
     for here, part in zip(place, parts, strict=True):
         axis.annotate(f"{part.count}", (here, part.rmse), (0, 3), textcoords="offset points", ha="center", color=GREY,
-                      fontsize=9)  # fmt: skip
-    axis.set_xticks(place, [part.title for part in parts], rotation=30 if len(parts) > 5 else 0, fontsize=10)
+                      fontsize=points(9))  # fmt: skip
+    axis.set_xticks(place, [part.title for part in parts], rotation=30 if len(parts) > 5 else 0, fontsize=points(10))
     axis.set(xlabel=label, ylabel="rms error of the force")
-    axis.title.set_color(BLACK)
+    axis.title.set_color(INK)

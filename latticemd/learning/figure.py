@@ -10,22 +10,20 @@ import numpy as np
 import yaml
 
 from latticemd.errors import InputError
-from latticemd.figures.style import BLACK, BLUE, GREY, ORANGE, STYLE, page, plain_ticks
+from latticemd.figures.style import BLUE, GREY, INK, LIGHT, ORANGE, Look, page, plain_ticks
 
 
-def draw_training(directory: Path) -> Path:
+def draw_training(directory: Path, look: Look = LIGHT) -> Path:
     """Draw DIR/figures/learning_curve.png from DIR/history.csv and return its path; also while the training is under way.
 
     Shown are the square root of the loss, which is a relative error, on both sets, and the learning rate below. Raises
     InputError where nothing has been validated yet.
     """
-    import matplotlib
-
     path = directory / "figures" / "learning_curve.png"
     history = _read_history(directory / "history.csv")
     about = yaml.safe_load((directory / "train.yaml").read_text(encoding="utf-8"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(STYLE):
+    with look.applied():
         made = page(about.get("title") or about["network"]["name"], "", 7.2, 5.6)
         above, below = made.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         step = history["step"]
@@ -37,11 +35,10 @@ def draw_training(directory: Path) -> Path:
         above.set(yscale="log", xlim=(0, None), ylabel="relative error of the force")
         above.legend()
         plain_ticks(above)
-        below.plot(step, history["learning_rate"], color=BLACK, marker=marker)
+        below.plot(step, history["learning_rate"], color=INK, marker=marker)
         below.set(xlabel="step", ylabel="learning rate")
         below.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-        made.savefig(path)
-    return path
+        return look.save(made, path)[0]
 
 
 def _read_history(path: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from latticemd import __version__
-from latticemd.build import build_integrator, build_model, build_ramp, build_state
+from latticemd.build import build_model, build_propagator, build_ramp, build_state
 from latticemd.config import RunInput
 from latticemd.config.label_input import SEEDS, Settings
 from latticemd.config.loading import input_source, validated
@@ -216,7 +216,7 @@ def _along_trajectory(
         frames.add(state, 0)
         return frames
     with np.errstate(all="ignore"):  # what is not finite ends the trajectory with one message
-        simulation = Simulation(system, build_integrator(run), state)
+        simulation = Simulation(system, build_propagator(run), state)
         for step in job.steps:
             while simulation.state.step < step:
                 if stop():

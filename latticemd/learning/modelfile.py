@@ -51,6 +51,7 @@ class Card:
     data          by set: trajectories, states and sha256
     errors        by set: states, rms error of the force [energy/length] and relative to the rms force
     training      the resolved input, and the steps of the optimiser behind the weights
+    horizon       of a network that says where particles will be: after which time [time]; None for forces
     version       of latticemd
     format        of the file
     ============  ==================================================================================================
@@ -66,6 +67,7 @@ class Card:
     data: dict[str, Any]
     errors: dict[str, Any]
     training: dict[str, Any]
+    horizon: float | None = None
     version: str = __version__
     format: int = FORMAT
 
@@ -116,21 +118,32 @@ def load_network(path: Path, precision: str | None = None) -> tuple[Card, nn.Mod
     network, or its weights are not those of the network on its card.
     """
     card = read_card(path)
+    if card.horizon is not None:
+        raise InputError(
+            f"{path}: says where particles are after {card.horizon:g}, and knows no force; use dynamics: {{propagator: "
+            "point_network, model: FILE}"
+        )
     require_torch()
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     with torch.random.fork_rng(devices=[]):
         module = build_network(card.network["name"], card.network["parameters"], model_of(card.model))
     module.to(getattr(torch, precision or card.dtype))
+    load_weights(path, card, module)
+    return card, module
+
+
+def load_weights(path: Path, card: Card, module: nn.Module) -> None:
+    """Give a module the weights of a file and make it ready to evaluate. Raises InputError where they do not fit it."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
         module.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"{path}: its weights do not fit the network {card.network['name']}: {reason}") from error
     module.eval()
-    return card, module
 
 
 def require_kind(card: Card, model: Model, path: Path) -> None:

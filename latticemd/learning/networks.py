@@ -7,16 +7,19 @@ group `latticemd.networks`. They learn the ELECTRONIC force only.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from latticemd.errors import InputError
 from latticemd.lattice import Lattice
+from latticemd.learning.records import electronic_differences
 from latticemd.models.model import Model
 from latticemd.plugins import load_plugin
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+_KEPT = 64  # models that a network is bound to at once
 
 
 class Network(Protocol):
@@ -27,8 +30,8 @@ class Network(Protocol):
 
         `forward(x)` takes x (B, N, D) to the electronic force (B, N, D) [energy/length], in the precision of its weights;
         `on(lattice)` is the same module on more or fewer cells of the same kind, sharing its weights. Its buffers depend on
-        the kind of the lattice alone. A conservative module differentiates within `forward`, and keeps the graph of that
-        while it trains.
+        the kind of the lattice alone. One whose attribute `conservative` is true differentiates within `forward`, and keeps the
+        graph of that while it trains; `energies_and_force(x)` gives the free energies of cells (B, cells...) [energy] as well.
         """
         ...
 
@@ -82,50 +85,71 @@ def build_network(name: str, parameters: Mapping[str, Any], model: Model, seed: 
 class Bound:
     """One set of weights on the lattices and models that it meets; modules are made when first asked for.
 
-    The same model on another lattice is the module's own `on(lattice)`. For a model with other parameters a module is built
-    anew and given the weights, so that a network which knows a coupling is asked with the right one.
+    The same model on another lattice is the module's own `on(lattice)`, and so is one that differs in nothing that electrons feel,
+    such as its springs. For any other a module is built anew and given the weights, so that a network which knows a coupling is
+    asked with the right one; `prepare` is told of each. Of the many models of a ramp only the last few are kept.
     """
 
-    def __init__(self, name: str, parameters: Mapping[str, Any], model: Model, module: nn.Module) -> None:
+    def __init__(
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        model: Model,
+        module: nn.Module,
+        prepare: Callable[[nn.Module], None] | None = None,
+    ) -> None:
         self.name = name
         self.parameters = dict(parameters)
         self.model = model
         self.module = module
-        self._modules: dict[Model, nn.Module] = {model: module}
+        self._prepare = prepare
+        self._built: dict[Model, nn.Module] = {model: module}  # on the first lattice
+        self._bound: dict[Model, nn.Module] = {}
 
     def to(self, model: Model) -> nn.Module:
         """The module for a model."""
-        if model not in self._modules:
-            self._modules[model] = self._made(model)
-        return self._modules[model]
+        if model not in self._bound:
+            _forget_the_first(self._bound)
+            self._bound[model] = self._made(model)
+        return self._bound[model]
 
     def train(self, mode: bool) -> None:
         """Tell every module whether it is being trained."""
-        for module in self._modules.values():
+        for module in (*self._built.values(), *self._bound.values()):
             module.train(mode)
 
     def _made(self, model: Model) -> nn.Module:
-        base = self._with_parameters_of(model)
-        if base.lattice == model.lattice:
-            return self._modules[base]
-        bound: nn.Module = self._modules[base].on(model.lattice)  # type: ignore[operator]
+        built = self._with_electrons_of(on_lattice(model, self.model.lattice))
+        if model.lattice == self.model.lattice:
+            return built
+        bound: nn.Module = built.on(model.lattice)  # type: ignore[operator]
         bound.train(self.module.training)
         return bound
 
-    def _with_parameters_of(self, model: Model) -> Model:
-        """The model on the first lattice, with a module that has the weights."""
-        base = on_lattice(model, self.model.lattice)
-        if base not in self._modules:
-            import torch
+    def _with_electrons_of(self, model: Model) -> nn.Module:
+        """The module, on the first lattice, that knows the electrons of this model."""
+        for known, module in self._built.items():
+            if known == model or not electronic_differences(known, model):
+                return module
+        import torch
 
-            with torch.random.fork_rng(devices=[]):  # the weights are replaced: others shall not notice they were drawn
-                module = build_network(self.name, self.parameters, base)
-            weights = next(self.module.parameters(), None)
-            module.to(None if weights is None else weights.dtype)
-            share_weights(self.module, module)
-            module.train(self.module.training)
-            self._modules[base] = module
-        return base
+        with torch.random.fork_rng(devices=[]):  # the weights are replaced: others shall not notice they were drawn
+            module = build_network(self.name, self.parameters, model)
+        weights = next(self.module.parameters(), None)
+        module.to(None if weights is None else weights.dtype)
+        share_weights(self.module, module)
+        module.train(self.module.training)
+        if self._prepare is not None:
+            self._prepare(module)
+        _forget_the_first(self._built, after=1)  # the weights are those of the first
+        self._built[model] = module
+        return module
+
+
+def _forget_the_first(modules: dict[Model, nn.Module], after: int = 0) -> None:
+    """Make room for one more."""
+    if len(modules) >= _KEPT:
+        del modules[list(modules)[after]]
 
 
 def on_lattice(model: Model, lattice: Lattice) -> Model:

@@ -52,7 +52,7 @@ def electronic_differences(one: Model, other: Model) -> list[str]:
 
 
 def _matters(model: Model, name: str, value: Any) -> bool:
-    if name == "electronic_temperature" or model.interacting:
+    if name == "electronic_temperature" or model.interacting or not model.electronic:  # then it is about charges
         return True
     changed = dataclasses.replace(model, **{name: value})
     # Fixed positions of no symmetry; a word such as the kind of order leaves them and H_el alone.

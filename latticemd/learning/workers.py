@@ -1,4 +1,4 @@
-"""Labelling in several processes: each does some of the trajectories, and the dataset does not depend on how many there are.
+"""Labelling in several processes or on several ranks: each does some trajectories, and the dataset is the same for any number.
 
 Processes share nothing but the files of finished trajectories. One that fails leaves its trajectory to the caller, who meets
 the same error and reports it.
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from latticemd.errors import LatticeMDError
 from latticemd.learning.labelling import Plan, Watch, finish_part, part_files, plan_labels
+from latticemd.parallel.comm import Alone
 
 POLL = 0.2  # seconds between looks at what is finished
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -44,6 +45,20 @@ def label_in_processes(
             process.terminate()
         for process in processes:
             process.join()
+
+
+def label_on_ranks(plan: Plan, world: Alone, stop: Callable[[], bool], watch: Watch) -> None:
+    """Make the trajectories of `plan` on all ranks of a world, each every K-th of them; otherwise as `label_in_processes`."""
+    files = part_files(plan)
+    for number in range(world.rank, len(plan.jobs), world.size):
+        if stop():
+            break
+        try:
+            finish_part(plan, number, stop)
+        except LatticeMDError:  # the first rank finds it missing
+            continue
+        watch(sum(job.cost for job, file in zip(plan.jobs, files, strict=True) if file.exists()))
+    world.anywhere(False)  # wait for all
 
 
 def _work(path: str, overrides: list[str], numbers: list[int]) -> None:

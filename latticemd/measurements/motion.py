@@ -96,6 +96,35 @@ def state_difference(one: State, other: State) -> float:
     return float(max(np.abs(one.x - other.x).max(), np.abs(one.p - other.p).max()))
 
 
+def step_symmetry_error(make: Callable[[State], Simulation], state: State) -> tuple[float, str] | None:
+    """How far a step is from following the internal symmetries of the model, relative to how far it goes; the worst and its name.
+
+    For each, one step from the turned state against the turned result of one step. None where the model has no symmetry.
+    """
+    simulation = make(state.copy())
+    simulation.run(state.step + 1)
+    after, errors = simulation.state, []
+    scale = float(np.abs(after.x - state.x).max()) or 1.0
+    for symmetry in simulation.system.model.internal_symmetries():
+        turned = state.copy()
+        turned.x, turned.p = state.x @ symmetry.matrix.T + symmetry.shift, state.p @ symmetry.matrix.T
+        other = make(turned)
+        other.run(state.step + 1)
+        error = np.abs(other.state.x - (after.x @ symmetry.matrix.T + symmetry.shift)).max()
+        errors.append((float(error) / scale, symmetry.name))
+    return max(errors, default=None)
+
+
+def step_against_forces(step: Simulation, reference: Simulation, steps: int) -> tuple[float, float]:
+    """The rms error of one step where `reference` takes `steps` from the same state, and that of straight motion [length]."""
+    before = step.state.copy()
+    masses = step.system.model.site_masses()
+    step.run(before.step + 1)
+    reference.run(before.step + steps)
+    straight = before.x + step.integrator.dt * before.p / masses
+    return tuple(float(_root_mean_square(x - reference.state.x)) for x in (step.state.x, straight))  # type: ignore[return-value]
+
+
 def _root_mean_square(values: Array, axis: int | None = None) -> Array:
     largest = max(float(np.abs(values).max()), 1e-300)  # an unstable run squares numbers near the end of their range
     root: Array = largest * np.sqrt(np.mean(np.square(values / largest), axis=axis))

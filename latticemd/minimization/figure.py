@@ -13,7 +13,7 @@ from latticemd.config import stored_input
 from latticemd.errors import InputError
 from latticemd.figures.maps import Map
 from latticemd.figures.reading import heading
-from latticemd.figures.style import BLUE, GREY, ORANGE, STYLE, page
+from latticemd.figures.style import BLUE, GREY, LIGHT, ORANGE, Look, page
 from latticemd.lattice import Lattice
 from latticemd.output.checkpoint import read_checkpoint
 from latticemd.state import Array
@@ -36,20 +36,17 @@ class Descent:
     force_tolerance: float
 
 
-def draw_minimization(directory: Path) -> Path:
+def draw_minimization(directory: Path, look: Look = LIGHT) -> Path:
     """Draw DIR/figures/minimization.png from DIR/minimum.h5 and return its path.
 
     The order field is that of the first replica, drawn where the density is known; the curves show all of them.
     Raises InputError or OutputError if there is no readable minimum.h5.
     """
-    import matplotlib
-
     descent = read_descent(Path(directory))
     path = Path(directory) / "figures" / "minimization.png"
     path.parent.mkdir(exist_ok=True)
-    with matplotlib.rc_context(STYLE):
-        _figure(descent).savefig(path)
-    return path
+    with look.applied():
+        return look.save(_figure(descent), path)[0]
 
 
 def read_descent(directory: Path) -> Descent:

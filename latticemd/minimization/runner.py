@@ -17,8 +17,8 @@ from latticemd.errors import Diverged, LatticeMDError, StoppedEarly
 from latticemd.minimization import Fire, largest_force, minimize
 from latticemd.minimization.progress import MinimizationProgress
 from latticemd.models.model import require_displacements
-from latticemd.output.checkpoint import checkpoint_bytes
-from latticemd.output.directory import RunDirectory, write_atomically
+from latticemd.output.checkpoint import Extra, write_state
+from latticemd.output.directory import RunDirectory
 from latticemd.output.summary import write_summary, write_text_atomically
 from latticemd.runner import log_file, noted_signals, output_directory
 from latticemd.schedules import When
@@ -115,30 +115,27 @@ class _Record:
     def save(self, state: State) -> None:
         """Replace minimum.h5; nothing to do if this step is saved already."""
         if state.step != self.saved_step:
-            write_atomically(self.place.minimum, self._bytes(state))
+            write_state(self.place.minimum, state, self._extra(state))
             self.saved_step = state.step
 
     def explain(self, error: Diverged, state: State) -> Diverged:
         """Save the bad state beside the last good one and say what is likely."""
-        write_atomically(self.place.diverged, self._bytes(state))
+        write_state(self.place.diverged, state, self._extra(state))
         return Diverged(
             f"the minimisation diverged {error}; is the energy bounded from below for these parameters? the state is in "
             f"{self.place.diverged}, the last good one, of step {self.saved_step}, in {self.place.minimum}"
         )
 
-    def _bytes(self, state: State) -> bytes:
-        return checkpoint_bytes(
-            state,
-            {
-                "input": self.input,
-                "version": __version__,
-                "force_tolerance": self.fire.force_tolerance,
-                "converged": self.fire.converged(state),
-                "curve/free_energy": np.array(self.energy),
-                "curve/largest_force": np.array(self.force),
-                "order_field": self.system.model.order_field(state.x, self.system.electrons.density),
-            },
-        )
+    def _extra(self, state: State) -> Extra:
+        return {
+            "input": self.input,
+            "version": __version__,
+            "force_tolerance": self.fire.force_tolerance,
+            "converged": self.fire.converged(state),
+            "curve/free_energy": np.array(self.energy),
+            "curve/largest_force": np.array(self.force),
+            "order_field": self.system.model.order_field(state.x, self.system.electrons.density),
+        }
 
 
 def _announce(run_input: RunInput, system: System, state: State, fire: Fire, place: RunDirectory) -> None:

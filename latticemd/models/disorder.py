@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuda_kernels.philox import uniform_pair
+from latticemd.lattice import Lattice
 from latticemd.rng import Stream
 
 Array = NDArray[Any]
@@ -22,6 +23,25 @@ def uniforms(seed: int, stream: Stream, sites: int) -> Array:
     values = both.ravel()[:sites]
     values.setflags(write=False)
     return values
+
+
+@lru_cache(maxsize=8)
+def uniforms_on(seed: int, stream: Stream, lattice: Lattice) -> Array:
+    """Those of the sites of a lattice, (N,), which may be a part of a larger one."""
+    if lattice.whole is lattice:
+        return uniforms(seed, stream, lattice.sites)
+    words = (np.uint64(seed), np.uint64(stream), np.uint64(0), np.uint64(0), np.uint64(0))
+    even, odd = uniform_pair(*words, (lattice.numbers // 2).astype(np.uint64))
+    values = np.where(lattice.numbers % 2, odd, even)
+    values.setflags(write=False)
+    return values
+
+
+@lru_cache(maxsize=8)
+def vacancies_on(seed: int, share: float, lattice: Lattice) -> Array:
+    """Which sites of a lattice are vacant, (N,) of bool; which are so on the whole is a matter of all of its sites."""
+    vacant = missing_sites(seed, share, lattice.whole.sites)
+    return vacant if lattice.whole is lattice else vacant[lattice.numbers]
 
 
 @lru_cache(maxsize=8)

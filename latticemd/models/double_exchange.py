@@ -80,10 +80,10 @@ class DoubleExchange(Model):
 
     def classical_energy(self, x: Array) -> Array:
         """J_AF sum_<ij> S_i . S_j - h sum_i S_i^z."""
-        energy: Array = -self.field * x[..., 2].sum(axis=1)
+        energy = -self.field * self.lattice.total(x[..., 2])
         if self.superexchange:
             adjacent = self.lattice.adjacency()
-            energy += [0.5 * self.superexchange * np.vdot(one, adjacent @ one) for one in x]
+            energy += 0.5 * self.superexchange * self.lattice.total(np.stack([one * (adjacent @ one) for one in x]))
         return energy
 
     def total_force(self, x: Array, electronic: Array, out: Array) -> None:
@@ -121,7 +121,7 @@ class DoubleExchange(Model):
     def order_field(self, x: Array, density: Array) -> Array:
         """The component of S_i, or of staggered spins, along their mean over the replica, (R, N); along z if that is zero."""
         spins = x * self._signs[:, None]
-        mean = spins.mean(axis=1)
+        mean = np.stack([self.lattice.total(spins[..., k]) for k in range(3)], axis=1)
         length = np.linalg.norm(mean, axis=1, keepdims=True)
         direction = np.divide(mean, length, out=np.tile([0.0, 0.0, 1.0], (len(x), 1)), where=length > 0.0)
         return np.einsum("rnk,rk->rn", spins, direction)

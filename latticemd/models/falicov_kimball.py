@@ -72,7 +72,7 @@ class FalicovKimball(Model):
 
     def electron_constant(self, x: Array) -> Array:
         """-U/2 sum_i (n^f_i - 1/2), from the 1/2 in n_i - 1/2."""
-        return -0.5 * self.interaction * (x - 0.5).sum(axis=(1, 2))
+        return -0.5 * self.interaction * self.lattice.total(x - 0.5)
 
     def electronic_force(self, rho: DensityMatrix, x: Array, out: Array) -> None:
         """-U (<n_i> - 1/2)."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from latticemd.backends import kernels_for
-from latticemd.models.disorder import missing_sites, uniforms
+from latticemd.models.disorder import uniforms_on, vacancies_on
 from latticemd.models.hamiltonian import DensityMatrix, Hops
 from latticemd.models.model import Array, Model
 from latticemd.models.symmetry import Internal
@@ -90,17 +90,17 @@ class Holstein(Model):
         """e_i - g Q_i; of a vacancy, a level so high that it stays empty."""
         levels: Array = -self.coupling * x[..., 0]
         if self.disorder:
-            levels += self.disorder * (uniforms(self.disorder_seed, Stream.DISORDER, self.lattice.sites) - 0.5)
+            levels += self.disorder * (uniforms_on(self.disorder_seed, Stream.DISORDER, self.lattice) - 0.5)
         if self.vacancies:
             levels[:, self._vacant] = -np.inf
-            highest = np.maximum(levels.max(axis=1, keepdims=True), self.mu or 0.0)
+            highest = np.maximum(self.lattice.highest(levels)[:, None], self.mu or 0.0)
             levels[:, self._vacant] = highest + self._reach() + EMPTY * self.electronic_temperature
         return levels
 
     def electron_constant(self, x: Array) -> Array:
         """+g/2 sum_i Q_i, from the 1/2 in n_i - 1/2."""
         felt = np.where(self._vacant[:, None], 0.0, x) if self.vacancies else x
-        return 0.5 * self.coupling * felt.sum(axis=(1, 2), dtype=np.float64)
+        return 0.5 * self.coupling * self.lattice.total(felt)
 
     def electronic_force(self, rho: DensityMatrix, x: Array, out: Array) -> None:
         """g (<n_i> - 1/2)."""
@@ -123,10 +123,9 @@ class Holstein(Model):
         """k/2 sum_i Q_i^2 + kappa sum_<ij> Q_i Q_j."""
         if not self._same_everywhere:
             return super().classical_energy(x)
-        springs = 0.5 * self.stiffness * np.einsum("rnd,rnd->r", x, x, dtype=np.float64)
-        around = np.zeros_like(x)
-        kernels_for(x).neighbour_sum(self.lattice.stencil(), x, around, 0.0, 1.0, around)
-        return springs + 0.5 * self.intersite * np.einsum("rnd,rnd->r", x, around, dtype=np.float64)
+        pull = np.zeros_like(x)
+        kernels_for(x).neighbour_sum(self.lattice.stencil(), x, pull, self.stiffness, self.intersite, pull)
+        return 0.5 * self.lattice.total(x * pull)
 
     def total_force(self, x: Array, electronic: Array, out: Array) -> None:
         """Electronic force - k Q_i - kappa sum_{j nn i} Q_j."""
@@ -180,7 +179,7 @@ class Holstein(Model):
     @property
     def _vacant(self) -> Array:
         """Which sites are vacant, (N,)."""
-        return missing_sites(self.disorder_seed, self.vacancies, self.lattice.sites)
+        return vacancies_on(self.disorder_seed, self.vacancies, self.lattice)
 
     @property
     def _same_everywhere(self) -> bool:

@@ -69,7 +69,7 @@ class JahnTeller(Model):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        along = np.abs(self.lattice.bonds().vector)
+        along = np.abs(self.lattice.bond_vectors)
         if np.any(along.sum(axis=1) - along.max(axis=1) > 1e-9):
             raise InputError(
                 f"model jahn_teller needs bonds along x, y and z, as e_g orbitals have them; "

@@ -115,7 +115,7 @@ class Model(ABC):
     def classical_energy(self, x: Array) -> Array:
         """V(x), (R, N, D) -> (R,) [energy]."""
         springs = self.springs()
-        return np.array([0.5 * one.ravel() @ (springs @ one.ravel()) for one in x])
+        return 0.5 * self.lattice.total(np.stack([one * (springs @ one.ravel()).reshape(one.shape) for one in x]))
 
     def total_force(self, x: Array, electronic: Array, out: Array) -> None:
         """Write `electronic` - dV/dx to `out`, all (R, N, D) [energy/length]."""
@@ -126,6 +126,10 @@ class Model(ABC):
     def inertia(self) -> float:
         """Mass of a classical variable [mass]; 1 unless the model says otherwise."""
         return 1.0
+
+    def site_masses(self) -> float | Array:
+        """`inertia`, or in a model without springs the mass of each site, (N, 1), whose smallest is `inertia` [mass]."""
+        return self.inertia()
 
     def harmonic_stiffness(self) -> float:
         """k of the part k x^2/2 of V that is diagonal in sites, the one a rotation (letter R) integrates exactly."""
@@ -142,6 +146,11 @@ class Model(ABC):
     def admissible(self, x: Array) -> Array:
         """The allowed configuration that a start x (R, N, D) stands for: unit vectors for spins, 0 and 1 for occupations."""
         return x
+
+    @property
+    def reach(self) -> int:
+        """Layers of cells around the cell of a site that its classical force and its order depend on."""
+        return self.lattice.layers(1)
 
     @property
     def portable(self) -> bool:

@@ -78,7 +78,7 @@ class SSH(Model):
                 "one of them has to be > 0"
             )
         if self.next_stiffness > 0.0:
-            self.lattice.bonds(2)  # says so where the lattice is too small to have them
+            self.lattice.require_cells(2)
 
     @property
     def components(self) -> int:
@@ -123,6 +123,11 @@ class SSH(Model):
     def inertia(self) -> float:
         """The mass m."""
         return self.mass
+
+    @property
+    def reach(self) -> int:
+        """That of springs to second neighbours, where there are any."""
+        return max(self.lattice.layers(shell) for shell in ((1, 2) if self.next_stiffness else (1,)))
 
     def harmonic_stiffness(self) -> float:
         """The pinning k: springs between sites leave a lattice that moves as a whole alone, and so must the letter R."""
@@ -186,4 +191,5 @@ def dimerisation(model: SSH) -> Any:
     unit = lattice.vectors / np.linalg.norm(lattice.vectors, axis=1, keepdims=True)
     across = sparse.kron(sparse.diags_array(lattice.staggered), unit.sum(axis=0)[None, :], format="csr")
     field = across @ spring_matrix(lattice)
-    return field / (field @ model.ordered(1.0).ravel()).mean()
+    of_order = (field @ model.ordered(1.0).ravel())[None]
+    return field / (lattice.total(of_order)[0] / lattice.whole.sites)

@@ -27,6 +27,7 @@ import numpy as np
 
 from latticemd.errors import OutputError
 from latticemd.lattice import Lattice
+from latticemd.parallel.streamed import Streamed
 from latticemd.state import Array
 
 # Formats that HDF5 1.10, the first with virtual datasets, can read; newer ones would store the time of day in groups.
@@ -91,7 +92,7 @@ class Element:
     time_unit: str
 
     @classmethod
-    def of(cls, value: Array, unit: str, time_unit: str) -> Element:
+    def of(cls, value: Array | Streamed, unit: str, time_unit: str) -> Element:
         """The element whose first value is `value`. Raises `ValueError` for a type that other tools would not read."""
         if value.dtype.str not in _TYPES:
             raise ValueError(f"rows of type {value.dtype} cannot be written, only {', '.join(sorted(_TYPES))}")

@@ -6,6 +6,8 @@ import getpass
 import json
 from collections.abc import Mapping
 
+import numpy as np
+
 from latticemd import __version__
 from latticemd.models.model import Model
 from latticemd.output.h5md import TrajectoryHeader, box_of
@@ -15,7 +17,7 @@ def header_of(model: Model, name: str, replicas: int, provenance: Mapping[str, s
     """The header of a trajectory of R replicas of a model that inputs call `name`.
 
     Beside `provenance` it stores the lattice and, of the model, its name and symbol, what kind of variable x is (`motion`),
-    along which directions of space its components are drawn (`axes`) and the mass at step 0.
+    along which directions of space its components are drawn (`axes`) and the mass at step 0, or those of all sites.
     """
     edges, boundary = box_of(model.lattice)
     about = {
@@ -23,7 +25,7 @@ def header_of(model: Model, name: str, replicas: int, provenance: Mapping[str, s
         "symbol": model.symbol,
         "motion": model.motion.value,
         "axes": list(model.axes),
-        "mass": model.inertia(),
+        "mass": np.squeeze(model.site_masses()).tolist(),
     }
     return TrajectoryHeader(
         version=__version__,

@@ -20,6 +20,7 @@ import h5py
 
 from latticemd.output.directory import stopping_when_full
 from latticemd.output.h5md import COLUMNS, Element, Slice, open_file, write_layout
+from latticemd.parallel.streamed import Streamed, parts_of
 from latticemd.state import Array
 
 FIRST_ROWS = 64
@@ -55,7 +56,7 @@ class Rows:
         """Number of rows."""
         return sum(rows for _, rows in self.slices)
 
-    def append(self, step: int, time: float, value: Array) -> None:
+    def append(self, step: int, time: float, value: Array | Streamed) -> None:
         """Add a row. Raises `ValueError` if its type or shape is new, or its step not after the last one."""
         if (value.dtype, value.shape) != (self.element.dtype, self.element.shape):
             raise ValueError(
@@ -111,10 +112,15 @@ class _Part:
             name: column.dtype.itemsize * math.prod(column.shape) for name, column in element.columns().items()
         }
 
-    def append(self, step: int, time: float, value: Array) -> None:
-        row = {"value": value.tobytes(), "step": struct.pack("<q", step), "time": struct.pack("<d", time)}
+    def append(self, step: int, time: float, value: Array | Streamed) -> None:
+        cells = {"step": struct.pack("<q", step), "time": struct.pack("<d", time)}
         with self._opened(os.O_WRONLY) as descriptor:
-            for column, cell in row.items():
+            place = self._place("value", self.rows)
+            for part in parts_of(value):
+                content = part.tobytes()
+                _write(descriptor, content, place)
+                place += len(content)
+            for column, cell in cells.items():
                 _write(descriptor, cell, self._place(column, self.rows))
         self.rows += 1
 

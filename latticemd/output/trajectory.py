@@ -36,6 +36,7 @@ from latticemd.output.h5md import (
     write_layout,
 )
 from latticemd.output.rows import Rows
+from latticemd.parallel.streamed import Streamed
 from latticemd.state import Array
 
 __all__ = ["Trajectory", "TrajectoryHeader", "TrajectoryWriter", "read_trajectory"]
@@ -86,7 +87,7 @@ class TrajectoryWriter:
         self.close()
 
     def append(
-        self, element: str, step: int, time: float, value: Array | float, unit: str, time_unit: str = "time"
+        self, element: str, step: int, time: float, value: Array | Streamed | float, unit: str, time_unit: str = "time"
     ) -> None:
         """Add a row to an element, which begins with its first row, at any step.
 
@@ -97,7 +98,7 @@ class TrajectoryWriter:
         """
         if not self._open:
             raise ValueError("the trajectory is closed")
-        value = np.asarray(value)
+        value = value if isinstance(value, Streamed) else np.asarray(value)
         rows = self._rows.get(element) or self._begin(element, Element.of(value, unit, time_unit))
         if (rows.element.unit, rows.element.time_unit) != (unit, time_unit):
             raise ValueError(
@@ -193,6 +194,29 @@ class TrajectoryWriter:
             except OSError:  # a file system without hard links
                 shutil.copyfile(finished, self._directory.path / _FINISHED)
         fsync_directory(folder)
+
+
+class Elsewhere(TrajectoryWriter):
+    """The writer of a rank whose files another one writes: it hands over what comes in parts, and that is all."""
+
+    def __init__(self) -> None:
+        """No directory."""
+
+    def append(
+        self, element: str, step: int, time: float, value: Array | Streamed | float, unit: str, time_unit: str = "time"
+    ) -> None:
+        """Hand over."""
+        if isinstance(value, Streamed):
+            value.finish()
+
+    def seal(self) -> None:
+        """Nothing is here."""
+
+    def finish(self) -> None:
+        """Nothing is here."""
+
+    def close(self) -> None:
+        """Nothing is here."""
 
 
 def _first_rows(slices: list[Slice], count: int) -> list[Slice]:

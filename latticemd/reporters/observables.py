@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from latticemd import observables
+from latticemd.backends import kernels_for
 from latticemd.errors import InputError
 from latticemd.models.model import Motion
 from latticemd.output.trajectory import TrajectoryWriter
@@ -22,39 +23,42 @@ Values = dict[str, tuple[Array, str]]
 def energy(frame: Frame, options: dict[str, Any]) -> Values:
     """Free, kinetic, total and conserved energy [energy]."""
     kinetic = frame.kinetic_energy
-    return {
-        "free_energy": (frame.free_energy, "energy"),
-        "kinetic_energy": (kinetic, "energy"),
-        "total_energy": (frame.free_energy + kinetic, "energy"),
-        "conserved_energy": (frame.conserved_energy, "energy"),
+    values = {
+        "free_energy": frame.free_energy,
+        "kinetic_energy": kinetic,
+        "total_energy": frame.free_energy + kinetic,
+        "conserved_energy": frame.conserved_energy,
     }
+    return {name: (frame.share.collected(value), "energy") for name, value in values.items()}
 
 
 def temperature(frame: Frame, options: dict[str, Any]) -> Values:
     """Kinetic temperature 2 K/N D (where there are momenta) and the virial one of displacements, a configurational one [energy]."""
-    values: Values = {}
+    values, share = {}, frame.share
+    degrees = share.whole.sites * frame.model.components
     if frame.model.motion is Motion.DISPLACEMENT:
-        values["virial_temperature"] = (observables.virial_temperature(frame.positions, frame.force), "energy")
+        values["virial_temperature"] = -kernels_for(frame.force).dot(frame.positions, frame.force, share) / degrees
     if frame.integrator.momenta:
-        kinetic = observables.kinetic_temperature(frame.kinetic_energy, frame.positions[0].size)
-        values["temperature"] = (kinetic, "energy")
-    return values
+        values["temperature"] = observables.kinetic_temperature(frame.kinetic_energy, degrees)
+    return {name: (share.collected(value), "energy") for name, value in values.items()}
 
 
 def order_parameter(frame: Frame, options: dict[str, Any]) -> Values:
     """|mean of the order field|: 1/2 is a perfect charge-density wave."""
-    return {"order_parameter": (observables.order_parameter(frame.order_field), "1")}
+    return {"order_parameter": (frame.share.collected(frame.order_parameter), "1")}
 
 
 def wall_fraction(frame: Frame, options: dict[str, Any]) -> Values:
     """Share of nearest-neighbour pairs whose order fields have opposite signs."""
-    return {"wall_fraction": (observables.wall_fraction(frame.order_field, frame.model.lattice.bonds()), "1")}
+    return {"wall_fraction": (frame.share.collected(frame.wall_fraction), "1")}
 
 
 def structure_factor(frame: Frame, options: dict[str, Any]) -> Values:
     """S(q) of the charge n - o/2 (o orbitals per site), on the wave vectors `q` (units of pi) or on the whole grid in FFT order."""
-    charge, lattice = frame.density - 0.5 * frame.model.orbitals, frame.model.lattice
-    q = options.get("q") or "all"
+    lattice, q = frame.share.whole, options.get("q") or "all"
+    charge = frame.share.gathered(frame.density - 0.5 * frame.model.orbitals)
+    if charge is None:
+        return {}
     if q == "all":
         return {"structure_factor": (observables.structure_factor(charge, lattice), "1")}
     return {"structure_factor": (observables.structure_factor_at(charge, lattice, np.pi * np.array(q)), "1")}
@@ -62,9 +66,11 @@ def structure_factor(frame: Frame, options: dict[str, Any]) -> Values:
 
 def correlation(frame: Frame, options: dict[str, Any]) -> Values:
     """Circularly averaged C(r) of the order field, and the distance where it has fallen to half of C(0) [length]."""
-    lattice = frame.model.lattice
-    distances, values = observables.correlation(frame.order_field, lattice)
-    length = observables.correlation_length(frame.order_field, lattice)
+    lattice, field = frame.share.whole, frame.share.gathered(frame.order_field)
+    if field is None:
+        return {}
+    distances, values = observables.correlation(field, lattice)
+    length = observables.correlation_length(field, lattice)
     return {
         "correlation/value_at_distance": (values, "1"),
         "correlation/distance": (distances, "length"),
@@ -79,7 +85,7 @@ def forcefield(frame: Frame, options: dict[str, Any]) -> Values:
         raise InputError(
             f"observable forcefield: {type(frame.system.forcefield).__name__} tells nothing about its answers; leave it out"
         )
-    return {f"forcefield/{name}": value for name, value in details.items()}
+    return {f"forcefield/{name}": (frame.share.collected(value), unit) for name, (value, unit) in details.items()}
 
 
 OBSERVABLES: dict[str, Callable[[Frame, dict[str, Any]], Values]] = {

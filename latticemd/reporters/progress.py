@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from latticemd import observables
 from latticemd.schedules import When
 from latticemd.simulation import Frame
 
@@ -40,10 +39,13 @@ class ProgressReporter:
             self._first_step, self._started = frame.step, now
             self._begin(frame.step)
         patience = 0.2 if self._bar is not None else _SECONDS_BETWEEN_LINES
-        if now - self._shown < patience and frame.step < self.total:
+        # The physics is a matter of all ranks, and clocks differ: the first one's counts.
+        if frame.share.world.told(now - self._shown < patience and frame.step < self.total):
             return
         self._shown = now
         physics = self._physics(frame)
+        if frame.share.world.rank:
+            return
         if self._bar is not None:
             self._bar.update(self._task, completed=frame.step, physics=physics)
             return
@@ -76,9 +78,9 @@ class ProgressReporter:
         self._bar.start()
 
     def _physics(self, frame: Frame) -> str:
-        energy = frame.free_energy[0] / frame.model.lattice.sites
+        energy = frame.free_energy[0] / frame.share.whole.sites
         if not frame.model.electronic:
             return f"energy/particle {energy:+.5f}"
-        walls = observables.wall_fraction(frame.order_field[:1], frame.model.lattice.bonds())[0]
+        walls = frame.wall_fraction[0]
         known = f"energy/site {energy:+.5f}  " if math.isfinite(energy) else ""  # some forces are no gradients
         return f"{known}walls {walls:.3f}"

@@ -40,8 +40,7 @@ class TrajectoryReporter:
 
     def report(self, frame: Frame) -> None:
         """Append one row per field and replica."""
-        replicas = len(frame.positions)
-        shown = frame.model.displaced(frame.positions).astype(np.float32)
+        share = frame.share
         values = {
             "displacement": frame.positions,
             "momentum": frame.momenta,
@@ -50,16 +49,18 @@ class TrajectoryReporter:
         }
         if "uncertainty" in self.fields:
             values["uncertainty"] = frame.uncertainty
-        for r in range(replicas):
-            group = group_name(self.first_replica + r, replicas)
-            self.writer.append(f"{group}/position", frame.step, frame.time, shown[r], "Angstrom", "ps")
-            for field in self.fields:
-                if field == "density" and not frame.model.electronic:
-                    continue
-                element, unit = FIELDS[field]
-                if frame.model.motion is not Motion.DISPLACEMENT:
-                    unit = PURE_NUMBERS.get(field, unit)
-                self.writer.append(f"{group}/{element}", frame.step, frame.time, values[field][r], unit)
+        shown = {"position": (frame.displaced.astype(np.float32), "Angstrom", "ps")}
+        for field in self.fields:
+            if field == "density" and not frame.model.electronic:
+                continue
+            element, unit = FIELDS[field]
+            if frame.model.motion is not Motion.DISPLACEMENT:
+                unit = PURE_NUMBERS.get(field, unit)
+            shown[element] = values[field], unit, "time"
+        for element, (value, unit, time_unit) in shown.items():
+            for replica, row in share.streams(value):
+                group = group_name(self.first_replica + replica, share.partition.replicas)
+                self.writer.append(f"{group}/{element}", frame.step, frame.time, row, unit, time_unit)
 
 
 def group_name(replica: int, replicas: int) -> str:

@@ -81,8 +81,7 @@ def kernel(model: Holstein, x: np.ndarray, width: int, precision: str) -> Callab
     levels = model.onsite(x)
     rung = rungs(square.reach(levels), model.electronic_temperature)
     made = {n: expansion(model.electronic_temperature, half_width(n), 0.0, 120) for n in np.unique(rung).tolist()}
-    density = np.empty_like(levels)
-    return lambda: square.solve(levels, rung, made, density)
+    return lambda: square.solve(levels, rung, made)
 
 
 def measure_kernel(side: int, repeats: int) -> bool:

@@ -1,14 +1,14 @@
 """The kernels of `latticemd.backends.specification`, compiled by numba for the CPU.
 
 Arrays are swept in blocks that stay in cache: a whole string of letters is applied to a block before the next one is
-touched, so each array crosses the memory bus once. Sums are taken per block and then over blocks in order, so they
-depend neither on the number of threads nor on how many replicas share a call.
+touched, so each array crosses the memory bus once. Sums are exact until the end (`latticemd.backends.cpu.exact`), so they
+depend neither on the number of threads nor on how many replicas share a call, nor on which sites are here.
 """
 
 from __future__ import annotations
 
 from latticemd.backends.cpu.motion import normals, overdamped, split
-from latticemd.backends.cpu.reductions import all_bounded, dot, kinetic_energy
+from latticemd.backends.cpu.reductions import all_bounded, dot, kinetic_energy, total
 from latticemd.backends.cpu.spins import spins_first_half, spins_second_half
 from latticemd.backends.cpu.stencil import neighbour_sum
 from latticemd.backends.cpu.thermostats import nose_hoover, resampling
@@ -25,4 +25,5 @@ __all__ = [
     "spins_first_half",
     "spins_second_half",
     "split",
+    "total",
 ]

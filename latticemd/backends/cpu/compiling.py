@@ -14,6 +14,7 @@ from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from cuda_kernels import philox, spins, thermostats
+from latticemd.backends.place import Place
 
 Array = NDArray[Any]
 
@@ -55,10 +56,9 @@ def rows_of(array: Array) -> Array:
     return array.reshape(len(array), -1)
 
 
-def blocks_of(rows: Array) -> tuple[int, int, bool]:
-    """Blocks in all and per replica of (R, N D), and whether threads should share them."""
-    per_replica = -(-rows.shape[1] // BLOCK)
-    return len(rows) * per_replica, per_replica, worth_threads(rows.size)
+def pieces_of(x: Array, place: Place, most: int = BLOCK) -> Array:
+    """How (R, N, D) is cut for a sweep, (B, 3): see `Place.pieces`."""
+    return place.pieces(x.shape[1], x.shape[2], most)
 
 
 def words_of(key: int, stream: int, occurrence: int, step: int, first_replica: int) -> Array:

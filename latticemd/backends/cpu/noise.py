@@ -24,9 +24,14 @@ def add_block_normals(
     amplitude: float,
     out: Array,
 ) -> None:
-    """out <- keep out + amplitude xi for the degrees of freedom first, first + 1, ... of one replica; `first` is even."""
-    pairs = out.size // 2
+    """out <- keep out + amplitude xi for the degrees of freedom first, first + 1, ... of one replica on the whole lattice."""
     half = np.uint64(first // 2)
+    if first % 2 and out.size:
+        _, odd = _normal_pair(key, stream, occurrence, step, replica, half)
+        out[0] = keep * out[0] + amplitude * odd
+        half += np.uint64(1)
+        out = out[1:]
+    pairs = out.size // 2
     for j in range(pairs):
         even, odd = _normal_pair(key, stream, occurrence, step, replica, half + np.uint64(j))
         out[2 * j] = keep * out[2 * j] + amplitude * even

@@ -6,11 +6,13 @@ import numpy as np
 from numba import prange
 
 from cuda_kernels import spins
-from latticemd.backends.cpu.compiling import Array, jit, jit_parallel, rows_of, words_of, worth_threads
+from latticemd.backends.cpu.compiling import Array, jit, jit_parallel, pieces_of, rows_of, words_of, worth_threads
+from latticemd.backends.cpu.exact import tally_block
 from latticemd.backends.cpu.noise import add_block_normals
-from latticemd.backends.cpu.reductions import add_block_sums
+from latticemd.backends.cpu.reductions import empty_parts, finished
+from latticemd.backends.place import WHOLE, Place
 
-SITES = 512  # per block: its arrays stay in cache, and its first degree of freedom is even, as the noise asks
+_MOST = 3 * 512  # degrees of freedom of a block: its arrays stay in cache, and it holds whole sites
 
 _first_half, _second_half = spins.first_half, spins.second_half
 
@@ -25,27 +27,40 @@ def spins_first_half(
     base: Array,
     moved: Array,
     heat: Array,
+    place: Place = WHOLE,
 ) -> None:
     """See `specification.spins_first_half`."""
     key, stream, step, first_replica = noise
-    work = np.empty((len(x), -(-x.shape[1] // SITES)))
+    pieces = pieces_of(x, place, _MOST)
+    work = empty_parts(len(x), len(pieces))
     words = words_of(key, stream, 0, step, first_replica)
     sweep = _first_parallel if worth_threads(x.size) else _first_serial
-    sweep(rows_of(x), rows_of(f), time, damping, amplitude, words, rows_of(base), rows_of(moved), work)
-    add_block_sums(work, heat)
+    sweep(pieces, rows_of(x), rows_of(f), time, damping, amplitude, words, rows_of(base), rows_of(moved), work)
+    heat -= finished(work, place)
 
 
-def spins_second_half(x: Array, f: Array, time: float, damping: float, base: Array, moved: Array, heat: Array) -> None:
+def spins_second_half(
+    x: Array,
+    f: Array,
+    time: float,
+    damping: float,
+    base: Array,
+    moved: Array,
+    heat: Array,
+    place: Place = WHOLE,
+) -> None:
     """See `specification.spins_second_half`."""
-    work = np.empty((len(x), -(-x.shape[1] // SITES)))
+    pieces = pieces_of(x, place, _MOST)
+    work = empty_parts(len(x), len(pieces))
     sweep = _second_parallel if worth_threads(x.size) else _second_serial
-    sweep(rows_of(x), rows_of(f), time, damping, rows_of(base), rows_of(moved), work)
-    add_block_sums(work, heat)
+    sweep(pieces, rows_of(x), rows_of(f), time, damping, rows_of(base), rows_of(moved), work)
+    heat -= finished(work, place)
 
 
 @jit
 def _first_of_block(
     block: int,
+    pieces: Array,
     x: Array,
     f: Array,
     time: float,
@@ -56,26 +71,27 @@ def _first_of_block(
     moved: Array,
     work: Array,
 ) -> None:
-    r, b = block // work.shape[1], block % work.shape[1]
-    start, end = 3 * SITES * b, min(3 * SITES * (b + 1), x.shape[1])
+    r, b = block // len(pieces), block % len(pieces)
+    start, first, n = pieces[b]
+    end = start + n
     ss, fs, ms, ds = x[r, start:end], f[r, start:end], base[r, start:end], moved[r, start:end]
     ds[:] = 0.0
     if amplitude != 0.0:
-        add_block_normals(words[0], words[1], words[2], words[3], words[4] + np.uint64(r), start, 0.0, amplitude, ds)
-    total = 0.0
-    for i in range(0, end - start, 3):
-        mx, my, mz, dx, dy, dz, gx, gy, gz, done = _first_half(
+        add_block_normals(words[0], words[1], words[2], words[3], words[4] + np.uint64(r), first, 0.0, amplitude, ds)
+    done, scratch = np.empty(n // 3), np.empty(n // 3)
+    for i in range(0, n, 3):
+        mx, my, mz, dx, dy, dz, gx, gy, gz, done[i // 3] = _first_half(
             ss[i], ss[i + 1], ss[i + 2], fs[i], fs[i + 1], fs[i + 2], ds[i], ds[i + 1], ds[i + 2], time, damping
         )
         ms[i], ms[i + 1], ms[i + 2] = mx, my, mz
         ds[i], ds[i + 1], ds[i + 2] = dx, dy, dz
         ss[i], ss[i + 1], ss[i + 2] = gx, gy, gz
-        total -= done
-    work[r, b] = total
+    tally_block(done, scratch, work[r, b])
 
 
 @jit
 def _first_serial(
+    pieces: Array,
     x: Array,
     f: Array,
     time: float,
@@ -86,12 +102,13 @@ def _first_serial(
     moved: Array,
     work: Array,
 ) -> None:
-    for block in range(work.size):
-        _first_of_block(block, x, f, time, damping, amplitude, words, base, moved, work)
+    for block in range(len(x) * len(pieces)):
+        _first_of_block(block, pieces, x, f, time, damping, amplitude, words, base, moved, work)
 
 
 @jit_parallel
 def _first_parallel(
+    pieces: Array,
     x: Array,
     f: Array,
     time: float,
@@ -102,35 +119,39 @@ def _first_parallel(
     moved: Array,
     work: Array,
 ) -> None:
-    for block in prange(work.size):
-        _first_of_block(block, x, f, time, damping, amplitude, words, base, moved, work)
+    for block in prange(len(x) * len(pieces)):
+        _first_of_block(block, pieces, x, f, time, damping, amplitude, words, base, moved, work)
 
 
 @jit
 def _second_of_block(
-    block: int, x: Array, f: Array, time: float, damping: float, base: Array, moved: Array, work: Array
+    block: int, pieces: Array, x: Array, f: Array, time: float, damping: float, base: Array, moved: Array, work: Array
 ) -> None:
-    r, b = block // work.shape[1], block % work.shape[1]
-    start, end = 3 * SITES * b, min(3 * SITES * (b + 1), x.shape[1])
+    r, b = block // len(pieces), block % len(pieces)
+    start, _, n = pieces[b]
+    end = start + n
     ss, fs, ms, ds = x[r, start:end], f[r, start:end], base[r, start:end], moved[r, start:end]
-    total = 0.0
-    for i in range(0, end - start, 3):
-        sx, sy, sz, done = _second_half(
+    done, scratch = np.empty(n // 3), np.empty(n // 3)
+    for i in range(0, n, 3):
+        sx, sy, sz, done[i // 3] = _second_half(
             ms[i], ms[i + 1], ms[i + 2], ds[i], ds[i + 1], ds[i + 2], ss[i], ss[i + 1], ss[i + 2],
             fs[i], fs[i + 1], fs[i + 2], time, damping,
         )  # fmt: skip
         ss[i], ss[i + 1], ss[i + 2] = sx, sy, sz
-        total -= done
-    work[r, b] = total
+    tally_block(done, scratch, work[r, b])
 
 
 @jit
-def _second_serial(x: Array, f: Array, time: float, damping: float, base: Array, moved: Array, work: Array) -> None:
-    for block in range(work.size):
-        _second_of_block(block, x, f, time, damping, base, moved, work)
+def _second_serial(
+    pieces: Array, x: Array, f: Array, time: float, damping: float, base: Array, moved: Array, work: Array
+) -> None:
+    for block in range(len(x) * len(pieces)):
+        _second_of_block(block, pieces, x, f, time, damping, base, moved, work)
 
 
 @jit_parallel
-def _second_parallel(x: Array, f: Array, time: float, damping: float, base: Array, moved: Array, work: Array) -> None:
-    for block in prange(work.size):
-        _second_of_block(block, x, f, time, damping, base, moved, work)
+def _second_parallel(
+    pieces: Array, x: Array, f: Array, time: float, damping: float, base: Array, moved: Array, work: Array
+) -> None:
+    for block in prange(len(x) * len(pieces)):
+        _second_of_block(block, pieces, x, f, time, damping, base, moved, work)

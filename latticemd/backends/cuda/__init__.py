@@ -1,13 +1,14 @@
 """The kernels of `latticemd.backends.specification` on a GPU, for arrays that live there.
 
 They agree with the specification to rounding: GPUs contract multiply-adds. The same device gives the same bytes again.
-Nothing crosses the bus but what `to_host` is asked for.
+Nothing crosses the bus but what `to_host` is asked for. A GPU has the whole lattice, so what kernels are told of their `Place` is
+left aside.
 """
 
 from __future__ import annotations
 
 from latticemd.backends.cuda.motion import normals, overdamped, split
-from latticemd.backends.cuda.reductions import all_bounded, dot, kinetic_energy, note_unbounded
+from latticemd.backends.cuda.reductions import all_bounded, dot, kinetic_energy, note_unbounded, total
 from latticemd.backends.cuda.spins import spins_first_half, spins_second_half
 from latticemd.backends.cuda.stencil import neighbour_sum
 from latticemd.backends.cuda.thermostats import nose_hoover, resampling
@@ -25,4 +26,5 @@ __all__ = [
     "spins_first_half",
     "spins_second_half",
     "split",
+    "total",
 ]

@@ -10,9 +10,12 @@ from cuda_kernels import motion, noise
 from cuda_kernels.letters import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION
 from cuda_kernels.threads import PER_BLOCK
 from latticemd.backends.cuda.arrays import Array, launch, parts
+from latticemd.backends.place import WHOLE, Place
 
 
-def normals(key: int, stream: int, occurrence: int, step: int, first_replica: int, out: Array) -> None:
+def normals(
+    key: int, stream: int, occurrence: int, step: int, first_replica: int, out: Array, place: Place = WHOLE
+) -> None:
     """See `specification.normals`."""
     rows, per_row = rows_of(out), blocks_of(out)
     launch(noise.normals, len(out) * per_row, *words(key, stream, occurrence, step, first_replica), per_row, rows)
@@ -28,6 +31,7 @@ def split(
     occurrence: int,
     inverse_mass: float,
     heat: Array,
+    place: Place = WHOLE,
 ) -> None:
     """See `specification.split`."""
     codes = tuple(int(letter) for letter in letters)
@@ -44,7 +48,13 @@ def split(
 
 
 def overdamped(
-    x: Array, f: Array, mobility: float, amplitudes: tuple[float, float], noise: tuple[int, int, int, int], moved: Array
+    x: Array,
+    f: Array,
+    mobility: float,
+    amplitudes: tuple[float, float],
+    noise: tuple[int, int, int, int],
+    moved: Array,
+    place: Place = WHOLE,
 ) -> None:
     """See `specification.overdamped`."""
     per_row = blocks_of(x)

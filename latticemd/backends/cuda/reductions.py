@@ -6,19 +6,31 @@ from cuda_kernels import summing
 from cuda_kernels.device import THREADS
 from latticemd.backends.cuda.arrays import Array, empty, launch, parts, to_host, zeros
 from latticemd.backends.cuda.motion import blocks_of, rows_of
+from latticemd.backends.place import WHOLE, Place
 from latticemd.backends.specification import LARGEST
 
 
-def dot(a: Array, b: Array, factor: float = 1.0) -> Array:
-    """factor times `specification.dot`, in double precision whatever that of the arrays is."""
-    out, per_row = empty(len(a)), blocks_of(a)
-    launch(summing.dot, len(a) * per_row, rows_of(a), rows_of(b), float(factor), per_row, *parts(len(a), per_row), out)
+def total(values: Array, place: Place = WHOLE) -> Array:
+    """See `specification.total`; in double precision, each addition rounded."""
+    out, per_row = empty(len(values)), blocks_of(values)
+    launch(summing.total, len(values) * per_row, rows_of(values), per_row, *parts(len(values), per_row), out)
     return out
 
 
-def kinetic_energy(p: Array, inverse_mass: float) -> Array:
+def dot(a: Array, b: Array, place: Place = WHOLE) -> Array:
+    """See `specification.dot`; in double precision whatever that of the arrays is, each addition rounded."""
+    return _dot(a, b, 1.0)
+
+
+def kinetic_energy(p: Array, inverse_mass: float, place: Place = WHOLE) -> Array:
     """See `specification.kinetic_energy`."""
-    return dot(p, p, 0.5 * inverse_mass)
+    return _dot(p, p, 0.5 * inverse_mass)
+
+
+def _dot(a: Array, b: Array, factor: float) -> Array:
+    out, per_row = empty(len(a)), blocks_of(a)
+    launch(summing.dot, len(a) * per_row, rows_of(a), rows_of(b), float(factor), per_row, *parts(len(a), per_row), out)
+    return out
 
 
 def note_unbounded(x: Array, alarm: Array) -> None:

@@ -6,6 +6,7 @@ from cuda_kernels import spin_motion
 from cuda_kernels.spin_motion import SPINS_PER_BLOCK
 from latticemd.backends.cuda.arrays import Array, launch, parts
 from latticemd.backends.cuda.motion import words
+from latticemd.backends.place import WHOLE, Place
 
 
 def spins_first_half(
@@ -18,6 +19,7 @@ def spins_first_half(
     base: Array,
     moved: Array,
     heat: Array,
+    place: Place = WHOLE,
 ) -> None:
     """See `specification.spins_first_half`."""
     per_row = -(-x.shape[1] // SPINS_PER_BLOCK)
@@ -27,7 +29,16 @@ def spins_first_half(
     )  # fmt: skip
 
 
-def spins_second_half(x: Array, f: Array, time: float, damping: float, base: Array, moved: Array, heat: Array) -> None:
+def spins_second_half(
+    x: Array,
+    f: Array,
+    time: float,
+    damping: float,
+    base: Array,
+    moved: Array,
+    heat: Array,
+    place: Place = WHOLE,
+) -> None:
     """See `specification.spins_second_half`."""
     per_row = -(-x.shape[1] // SPINS_PER_BLOCK)
     launch(

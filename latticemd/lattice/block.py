@@ -1,0 +1,99 @@
+"""A block of cells of a larger lattice, which passes for a lattice of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from latticemd.lattice.lattice import Array, Lattice
+
+
+@dataclass(frozen=True)
+class Everywhere:
+    """How a block learns about the whole lattice: from values (R, n, ...) of its own cells, their sums and maxima (R,)."""
+
+    total: Callable[[Array], Array]
+    highest: Callable[[Array], Array]
+
+
+@dataclass(frozen=True, init=False)
+class Block(Lattice):
+    """The cells that a rank has of a lattice, and a rim of cells around them that it only knows.
+
+    It is a lattice of the same kind, closed as the whole is: what lies across its seam is wrong, but that is seen from the
+    rim alone. Layers stand in the order of their coordinates on the whole, so neighbours are met in the same order here and there,
+    sums over them round alike, and where the block holds the end of the whole, the end with its phase is where it was.
+
+    =========  ================================================================================
+    field      meaning
+    =========  ================================================================================
+    original   the whole lattice
+    known      (first, last + 1) of the stretches of known coordinates along each direction
+    own        (first, last + 1) of the places along each direction that the rank has
+    =========  ================================================================================
+
+    `total` and `highest` take values on all sites of the block and tell about the whole lattice, to which all ranks contribute.
+    """
+
+    original: Lattice
+    known: tuple[tuple[tuple[int, int], ...], ...]
+    own: tuple[tuple[int, int], ...]
+    everywhere: Everywhere = field(compare=False, repr=False)
+
+    def __init__(
+        self, original: Lattice, known: tuple[Array, ...], own: tuple[tuple[int, int], ...], everywhere: Everywhere
+    ) -> None:
+        super().__init__(original.type, [len(one) for one in known], original.boundary, *(original.custom or ()))
+        object.__setattr__(self, "original", original)
+        object.__setattr__(self, "known", tuple(_stretches(one) for one in known))
+        object.__setattr__(self, "own", own)
+        object.__setattr__(self, "everywhere", everywhere)
+
+    @property
+    def whole(self) -> Lattice:
+        """The lattice that this is a block of."""
+        return self.original
+
+    def total(self, values: Array) -> Array:
+        """See `Lattice.total`."""
+        return self.everywhere.total(self.cropped(values))
+
+    def highest(self, values: Array) -> Array:
+        """See `Lattice.highest`."""
+        return self.everywhere.highest(self.cropped(values))
+
+    def cropped(self, values: Array) -> Array:
+        """The part of values (R, N, ...) on the block that belongs to the cells which the rank has, (R, n, ...)."""
+        return np.ascontiguousarray(self._inner(values)).reshape(len(values), -1, *values.shape[2:])
+
+    def crop(self, values: Array, out: Array) -> None:
+        """Write that part to `out`, which saves a copy."""
+        inner = self._inner(values)
+        out.reshape(inner.shape)[...] = inner
+
+    def _inner(self, values: Array) -> Array:
+        cells = values.reshape(len(values), *self.shape, len(self.cell.basis), *values.shape[2:])
+        return np.asarray(cells[(slice(None), *(slice(*span) for span in self.own))])
+
+    @cached_property
+    def places(self) -> Array:
+        """See `Lattice.places`."""
+        known = [np.concatenate([np.arange(*stretch) for stretch in stretches]) for stretches in self.known]
+        cells = np.stack(np.meshgrid(*known, indexing="ij"), axis=-1).reshape(-1, self.directions)
+        return np.repeat(cells, len(self.cell.basis), axis=0)
+
+    @cached_property
+    def numbers(self) -> Array:
+        """See `Lattice.numbers`."""
+        basis = np.tile(np.arange(len(self.cell.basis)), len(self.places) // len(self.cell.basis))
+        return np.asarray(self.original.site(self.places, basis))
+
+
+def _stretches(coordinates: Any) -> tuple[tuple[int, int], ...]:
+    """Ascending coordinates as stretches without gaps."""
+    breaks = np.flatnonzero(np.diff(coordinates) > 1) + 1
+    return tuple((int(part[0]), int(part[-1]) + 1) for part in np.split(coordinates, breaks))

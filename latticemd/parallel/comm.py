@@ -1,0 +1,129 @@
+"""What ranks say to each other. `Alone` is one rank that has nobody to talk to; nothing else need know how many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class Alone:
+    """One rank. Every method is collective: all ranks call it, in the same order."""
+
+    rank = 0
+    size = 1
+
+    def summed(self, values: Array) -> Array:
+        """Integers added up over all ranks, which is exact."""
+        return values
+
+    def highest(self, values: Array) -> Array:
+        """The largest of each number over all ranks."""
+        return values
+
+    def anywhere(self, condition: bool) -> bool:
+        """Whether it holds on any rank."""
+        return condition
+
+    def told(self, value: Any) -> Any:
+        """What the first rank says."""
+        return value
+
+    def collected(self, value: Any) -> list[Any]:
+        """What every rank says, in order, on the first rank; nothing on the others."""
+        return [value]
+
+    def part(self, colour: int) -> Alone:
+        """The ranks that give the same colour, in the same order."""
+        return self
+
+    def send(self, values: Array, to: int) -> None:
+        """Send a contiguous array to a rank that receives it."""
+        raise NotImplementedError("there is nobody to send to")
+
+    def receive(self, values: Array, source: int) -> None:
+        """Fill a contiguous array with what a rank sends."""
+        raise NotImplementedError("there is nobody to receive from")
+
+    def exchange(self, sends: Sequence[tuple[int, Array]], receives: Sequence[tuple[int, Array]]) -> Exchange:
+        """Messages that are exchanged again and again, from and into these contiguous arrays."""
+        return Exchange()
+
+
+class Exchange:
+    """Messages between nobody."""
+
+    def run(self) -> None:
+        """Send what is in the arrays now, and return when all others have come."""
+
+
+class Mpi(Alone):
+    """The ranks of an MPI communicator of mpi4py."""
+
+    def __init__(self, comm: Any) -> None:
+        self._comm = comm
+        self.rank = comm.Get_rank()
+        self.size = comm.Get_size()
+
+    def summed(self, values: Array) -> Array:
+        """See `Alone.summed`."""
+        total = np.empty_like(values)
+        self._comm.Allreduce(np.ascontiguousarray(values), total)
+        return total
+
+    def highest(self, values: Array) -> Array:
+        """See `Alone.highest`."""
+        from mpi4py import MPI
+
+        values = np.ascontiguousarray(values, dtype=np.float64)
+        largest = np.empty_like(values)
+        self._comm.Allreduce(values, largest, op=MPI.MAX)
+        return largest
+
+    def anywhere(self, condition: bool) -> bool:
+        """See `Alone.anywhere`."""
+        return bool(self.summed(np.array([condition], dtype=np.int64))[0])
+
+    def told(self, value: Any) -> Any:
+        """See `Alone.told`."""
+        return self._comm.bcast(value)
+
+    def collected(self, value: Any) -> list[Any]:
+        """See `Alone.collected`."""
+        return self._comm.gather(value) or []
+
+    def part(self, colour: int) -> Mpi:
+        """See `Alone.part`."""
+        return Mpi(self._comm.Split(colour, self.rank))
+
+    def send(self, values: Array, to: int) -> None:
+        """See `Alone.send`."""
+        self._comm.Send(values, dest=to)
+
+    def receive(self, values: Array, source: int) -> None:
+        """See `Alone.receive`."""
+        self._comm.Recv(values, source=source)
+
+    def exchange(self, sends: Sequence[tuple[int, Array]], receives: Sequence[tuple[int, Array]]) -> Exchange:
+        """See `Alone.exchange`."""
+        requests = [self._comm.Recv_init(array, source=rank) for rank, array in receives]
+        requests += [self._comm.Send_init(array, dest=rank) for rank, array in sends]
+        return _Persistent(requests)
+
+
+class _Persistent(Exchange):
+    """Persistent requests: their set-up is paid for once."""
+
+    def __init__(self, requests: list[Any]) -> None:
+        self._requests = requests
+
+    def run(self) -> None:
+        """See `Exchange.run`."""
+        from mpi4py import MPI
+
+        MPI.Prequest.Startall(self._requests)
+        MPI.Request.Waitall(self._requests)

@@ -1,0 +1,215 @@
+"""Runs under mpirun: the same files on any number of ranks, resumed on any other, and ended together."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latticemd.config import load_input
+from latticemd.output.checkpoint import read_checkpoint
+from latticemd.runner import run
+
+PROGRAM = Path(__file__).with_name("mpi_program.py")
+BIN = Path(sys.executable).parent
+MPIRUN = next((str(path) for path in (BIN / "mpirun",) if path.exists()), None) or shutil.which("mpirun")
+pytestmark = [pytest.mark.mpi, pytest.mark.xdist_group("mpi")]
+if MPIRUN is None:
+    pytestmark.append(pytest.mark.skip(reason="mpirun is missing: pip install 'latticemd[mpi]'"))
+else:
+    pytest.importorskip("mpi4py", reason="mpi4py is missing: pip install 'latticemd[mpi]'")
+
+INPUTS = {
+    "langevin": """
+lattice: {type: square, shape: [18, 15]}
+model: {name: holstein, coupling: 1.5}
+forcefield: {name: cavity, radius: 1}
+dynamics: {integrator: langevin, dt: 0.05, steps: 12, temperature: 0.1}
+output: {every: 3, checkpoint_every: 4, figures: false, directory: langevin, fields: [displacement, momentum, force, density]}
+observables: [{name: energy}, {name: temperature}, {name: order_parameter}, {name: wall_fraction}, {name: structure_factor},
+              {name: correlation}]
+""",
+    "overdamped": """
+lattice: {type: square, shape: [17, 14]}
+model: {name: holstein, coupling: 1.5}
+forcefield: {name: window, width: 5}
+dynamics: {integrator: overdamped, dt: 0.05, steps: 8, temperature: 0.1}
+output: {every: 4, checkpoint_every: 4, figures: false, directory: overdamped}
+""",
+    "nose_hoover": """
+lattice: {type: honeycomb, shape: [10, 8], boundary: [periodic, antiperiodic]}
+model: {name: holstein, coupling: 1.5}
+forcefield: {name: cavity, radius: 1}
+dynamics: {integrator: nose_hoover, dt: 0.05, steps: 8, temperature: 0.1}
+output: {every: 4, checkpoint_every: 4, figures: false, directory: nose_hoover}
+""",
+    "replicas": """
+lattice: {type: square, shape: [4, 4]}
+model: {name: holstein, coupling: 1.5}
+forcefield: {name: poles}
+dynamics: {integrator: langevin, dt: 0.05, steps: 8, temperature: 0.1}
+replicas: 4
+output: {every: 4, checkpoint_every: 4, figures: false, directory: replicas}
+""",
+    "both": """
+lattice: {type: square, shape: [12, 13]}
+model: {name: holstein, coupling: 1.5}
+forcefield: {name: cavity, radius: 1}
+dynamics: {integrator: verlet, dt: 0.05, steps: 8, temperature: 0.1}
+replicas: {count: 2, first: 3}
+output: {every: 4, checkpoint_every: 4, figures: false, directory: both}
+""",
+}
+LEGS = {1: 4, 2: 6, 3: 8, 4: 12}  # the step to which the resumed run goes on so many ranks
+FILES = ("trajectory.h5", "checkpoint.h5", "checkpoint_previous.h5", "input.yaml")
+
+
+def mpirun(ranks, *command, **options):
+    """The command on so many ranks of this machine, which has fewer cores and other things to do."""
+    environment = os.environ | {
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "OMPI_MCA_mpi_yield_when_idle": "1",
+        "OMP_NUM_THREADS": "1",
+        "NUMBA_NUM_THREADS": "1",
+    }
+    begin = [MPIRUN, "--oversubscribe", "--bind-to", "none", "-n", str(ranks)]
+    return subprocess.Popen([*begin, *command], env=environment, text=True, stderr=subprocess.PIPE, **options)
+
+
+def ended(process, timeout=120):
+    """Exit code and messages."""
+    try:
+        _, words = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        pytest.fail(f"still running after {timeout} s: {process.communicate()[1]}")
+    return process.returncode, words
+
+
+def run_jobs(ranks, jobs, folder):
+    path = folder / f"jobs_{ranks}.json"
+    path.write_text(json.dumps(jobs))
+    return ended(mpirun(ranks, sys.executable, str(PROGRAM), str(path), stdout=subprocess.DEVNULL))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Runs of every input on 1, 2, 3 and 4 ranks, and one that was resumed on each of these numbers."""
+    folder = tmp_path_factory.mktemp("mpi")
+    legs = folder / "legs"
+    legs.mkdir()
+    inputs = {}
+    for name, text in INPUTS.items():
+        inputs[name] = folder / f"{name}.yaml"
+        inputs[name].write_text(text.lstrip())
+    for ranks, step in LEGS.items():
+        workplace = folder / str(ranks)
+        workplace.mkdir()
+        jobs = [{"workplace": str(workplace), "input": str(path)} for path in inputs.values()]
+        jobs.append({
+            "workplace": str(legs), "input": str(inputs["langevin"]), "settings": [f"dynamics.steps={step}"], "resume": ranks > 1
+        })  # fmt: skip
+        if ranks == 1:
+            for job in jobs:
+                here = Path.cwd()
+                os.chdir(job["workplace"])
+                try:
+                    run(load_input(Path(job["input"]), job.get("settings", ())))
+                finally:
+                    os.chdir(here)
+        else:
+            code, words = run_jobs(ranks, jobs, folder)
+            assert code == 0, words
+    return folder
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+@pytest.mark.parametrize("name", INPUTS)
+def test_files_are_those_of_one_rank(folder, name, ranks):
+    for file in FILES:
+        assert (folder / str(ranks) / name / file).read_bytes() == (folder / "1" / name / file).read_bytes(), file
+    one, many = (json.loads((folder / str(n) / name / "summary.json").read_text()) for n in (1, ranks))
+    differ = {key for key in one if one[key] != many[key]}
+    assert differ <= {"wall_seconds", "force_seconds", "steps_per_second"}
+
+
+def test_a_run_goes_on_with_any_other_number_of_ranks(folder):
+    for file in ("trajectory.h5", "checkpoint.h5"):
+        assert (folder / "legs/langevin" / file).read_bytes() == (folder / "1/langevin" / file).read_bytes(), file
+
+
+def test_an_error_of_one_rank_ends_all_of_them(tmp_path):
+    began = time.monotonic()
+    code, words = run_jobs(3, [{"fails": 1}], tmp_path)
+    assert code == 2
+    assert "error on rank 1: this rank has had enough" in words
+    assert time.monotonic() - began < 60
+
+
+def test_an_error_of_all_is_said_once(tmp_path):
+    (tmp_path / "in.yaml").write_text(INPUTS["replicas"].replace("replicas: 4", "replicas: 2").lstrip())
+    code, words = ended(mpirun(3, str(BIN / "latticemd"), "run", "in.yaml", cwd=tmp_path, stdout=subprocess.DEVNULL))
+    assert code == 2
+    assert words.count("error:") == 1
+    assert "forcefield poles needs all sites" in words
+    assert "at most 2 rank(s), and 3 were started" in words
+
+
+def ranks_of(process):
+    """Process ids of the ranks that mpirun has started, by rank."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            words = path.read_bytes().split(b"\0")
+            parent = int((path.parent / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            continue
+        ranks = [int(word.partition(b"=")[2]) for word in words if word.startswith(b"OMPI_COMM_WORLD_RANK=")]
+        if ranks and parent == process.pid:
+            found[ranks[0]] = int(path.parent.name)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds ranks in /proc")
+@pytest.mark.parametrize(("number", "codes"), [(signal.SIGTERM, {75}), (signal.SIGKILL, {137, 9})])
+def test_a_signal_to_one_rank_ends_all_of_them_with_a_valid_checkpoint(tmp_path, number, codes):
+    (tmp_path / "in.yaml").write_text(INPUTS["langevin"].replace("steps: 12", "steps: 1000000").lstrip())
+    process = mpirun(2, str(BIN / "latticemd"), "run", "in.yaml", cwd=tmp_path, stdout=subprocess.DEVNULL)
+    checkpoint, patience = tmp_path / "langevin/checkpoint_previous.h5", time.monotonic() + 90
+    while not checkpoint.exists() and time.monotonic() < patience and process.poll() is None:
+        time.sleep(0.1)
+    os.kill(ranks_of(process)[1], number)
+    began = time.monotonic()
+    code, words = ended(process, 60)
+    assert time.monotonic() - began < 30
+    assert code in codes, words
+    state, _ = read_checkpoint(tmp_path / "langevin/checkpoint.h5")
+    assert state.step > 0
+    assert np.isfinite(state.x).all()
+    if number == signal.SIGTERM:
+        assert f"stopped by SIGTERM at step {state.step} of 1000000" in words
+
+
+def test_ranks_that_cannot_talk_to_each_other_are_told_so(tmp_path):
+    (tmp_path / "in.yaml").write_text(INPUTS["langevin"].lstrip())
+    code = (
+        "import sys; sys.modules['mpi4py'] = None; from latticemd.cli import main; "
+        "sys.argv = ['latticemd', 'run', 'in.yaml']; main()"
+    )
+    for rank, words in (("0", "4 ranks were started, but they cannot talk to each other"), ("1", "")):
+        environment = os.environ | {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": rank}
+        found = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert found.returncode == 2
+        assert words in found.stderr
+        assert bool(found.stderr) == (rank == "0")
