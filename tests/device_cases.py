@@ -343,8 +343,8 @@ def test_a_network_shares_its_memory_with_torch():
     pytest.importorskip("torch")
     from forcefields.networks.forcefield import Enn
 
-    model = Holstein(Lattice("square", (8, 8)), electronic_temperature=0.1)
-    x = np.random.default_rng(3).normal(size=(2, 64, 1))
+    model = Holstein(Lattice("square", (14, 14)), electronic_temperature=0.1)  # large enough for the network's base
+    x = np.random.default_rng(3).normal(size=(2, 196, 1))
     forcefield = Enn(model="holstein_demo", precision="float64")
     assert forcefield.capabilities(model, 2).cuda
     forcefield.prepare(model, 2)
