@@ -22,6 +22,11 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 # of Python, which idle at a price.
 THREADS = 16 if SIMULATED else 128
 
+if not SIMULATED:
+    from numba.cuda.core import config as compiler
+
+    compiler.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # small lattices don't fill a card, and need not hear it at each launch
+
 kernel = cuda.jit
 
 

@@ -26,7 +26,7 @@ def by_eigenstates(model: Model, levels: Array) -> tuple[Array, Array]:
     energies, vectors = eigh(_matrices(model, levels.astype(np.float64)))
     z = (energies - mu) / kt
     occupied = 0.5 - 0.5 * np.tanh(0.5 * z)
-    density = np.matmul(vectors * vectors, occupied.reshape(*occupied.shape, 1))
+    density = (vectors * vectors) @ occupied.reshape(*occupied.shape, 1)
     return density.reshape(levels.shape), -kt * np.logaddexp(0.0, -z).sum(axis=1)
 
 
@@ -48,7 +48,7 @@ def by_poles(model: Model, levels: Array, fit: Callable[[float], FermiPoles]) ->
 def _one_by_poles(model: Model, levels: Array, made: FermiPoles) -> tuple[Array, Array]:
     """Density (N,) and grand potential (1,) of one replica, with levels (1, N) counted from mu."""
     h = _matrices(model, levels)
-    sites, square = levels.shape[1], np.matmul(h, h)
+    sites, square = levels.shape[1], h @ h
     shifted = zeros((len(made.poles), sites, sites))
     shifted[...] = square
     shifted.reshape(len(made.poles), -1)[:, :: sites + 1] += to_device((made.poles**2)[:, None])

@@ -27,7 +27,7 @@ Array = NDArray[Any]
 class Frame:
     """What can be seen at one step; each quantity is computed when a reporter first asks for it.
 
-    `x`, `p`, forces, density and energies are arrays on the host, brought there when they are asked for; forces are first
+    Positions, momenta, forces, density and energies are arrays on the host, brought there when they are asked for; forces are first
     evaluated where the integrator's word leaves them behind the positions. `state` itself may be on a GPU.
     """
 
@@ -52,12 +52,12 @@ class Frame:
         return self._system
 
     @cached_property
-    def x(self) -> Array:
+    def positions(self) -> Array:
         """The classical variable (R, N, D) [length]."""
         return on_host(self.state.x)
 
     @cached_property
-    def p(self) -> Array:
+    def momenta(self) -> Array:
         """Its momentum (R, N, D) [mass length/time]."""
         return on_host(self.state.p)
 
@@ -87,7 +87,7 @@ class Frame:
     def displaced(self) -> Array:
         """Positions in three dimensions that show x to a viewer, (R, N, 3)."""
         share = self.share
-        return share.cropped(self.model.displaced(share.extended(self.state.x)))
+        return share.cropped(self.model.displaced(share.extended(self.positions)))
 
     @property
     def digest(self) -> str:

@@ -133,7 +133,9 @@ class System:
     def order_field(self, state: State, step: int) -> Array:
         """The local order parameter (R, N) from the electrons of the last `update_forces`."""
         x = self._x if self.share.divided else state.x
-        return self.share.cropped(self.model_at(step).order_field(x, self.electrons.density))
+        # Signs of sublattices are on the host.
+        field = self.model_at(step).order_field(on_host(x), on_host(self.electrons.density))
+        return self.share.cropped(field)
 
     def exchange_energies(self, x: Array, step: int) -> Array:
         """What exchanging x (R, N, 1) between the two sites of each hop would add to the free energy, (R, B) [energy].

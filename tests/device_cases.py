@@ -35,6 +35,7 @@ from latticemd.forcefield import Capabilities, Electrons
 from latticemd.integrators import load_integrator
 from latticemd.models.hamiltonian import Hamiltonian
 from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
+from latticemd.schedules import When
 
 # The simulator's threads wait for each other at barriers while its main thread looks on; it must let go soon.
 sys.setswitchinterval(1e-5)
@@ -186,8 +187,24 @@ def test_a_step_stays_on_the_device(integrator):
         device.integrator.step(device.state, device.system)
     assert traffic.crossings == before
     frames = host.frame(), device.frame()
-    for name in ("x", "p", "force", "kinetic_energy", "conserved_energy"):
+    for name in ("positions", "momenta", "force", "kinetic_energy", "conserved_energy"):
         np.testing.assert_allclose(getattr(frames[1], name), getattr(frames[0], name), rtol=1e-12, atol=1e-12)
+
+
+def test_a_run_crosses_the_bus_when_a_reporter_asks():
+    class Looking:
+        when = When(every=4)
+
+        def report(self, frame):
+            seen.append((frame.step, frame.positions[0, 0, 0], frame.positions[0, 1, 0]))
+
+    seen = []
+    simulation = made("langevin", True)
+    simulation.reporters.append(Looking())
+    before = traffic.crossings
+    simulation.run(8)
+    assert [step for step, *_ in seen] == [0, 4, 8]
+    assert traffic.crossings - before == 3  # positions, once for each frame
 
 
 def test_single_precision_follows_double():
@@ -195,7 +212,7 @@ def test_single_precision_follows_double():
     for one in (double, single):
         one.run(4)
     assert single.state.x.dtype == np.float32
-    np.testing.assert_allclose(single.frame().x, double.frame().x, atol=2e-6)
+    np.testing.assert_allclose(single.frame().positions, double.frame().positions, atol=2e-6)
     np.testing.assert_allclose(single.frame().conserved_energy, double.frame().conserved_energy, rtol=2e-5)
 
 
@@ -326,8 +343,8 @@ def test_a_network_shares_its_memory_with_torch():
     pytest.importorskip("torch")
     from forcefields.networks.forcefield import Enn
 
-    model = Holstein(Lattice("square", (8, 8)), electronic_temperature=0.1)
-    x = np.random.default_rng(3).normal(size=(2, 64, 1))
+    model = Holstein(Lattice("square", (14, 14)), electronic_temperature=0.1)  # large enough for the network's base
+    x = np.random.default_rng(3).normal(size=(2, 196, 1))
     forcefield = Enn(model="holstein_demo", precision="float64")
     assert forcefield.capabilities(model, 2).cuda
     forcefield.prepare(model, 2)

@@ -131,7 +131,7 @@ ONE_LINE = [
     ),
     ("output:\n  every: 10", "output: 3", "input.yaml:16: output: expected a mapping with keys directory, every,"),
     ("output:\n  every: 10", "replicas: 0", "input.yaml:16: replicas: expected an integer from 1 to 2^31 - 1, got 0"),
-    ("output:\n  every: 10", "backend: gpu", "input.yaml:16: backend: expected 'cpu', got 'gpu'"),
+    ("output:\n  every: 10", "backend: gpu", "input.yaml:16: backend: expected 'cpu' or 'cuda', got 'gpu'"),
     ("output:\n  every: 10", "title: 3", "input.yaml:16: title: expected text on one line, got 3"),
     ("output:\n  every: 10", "ouput: {}", "input.yaml:16: ouput: unknown key; did you mean 'output'? (keys: title, "),
     (

@@ -37,7 +37,7 @@ def temperature(frame: Frame, options: dict[str, Any]) -> Values:
     values, share = {}, frame.share
     degrees = share.whole.sites * frame.model.components
     if frame.model.motion is Motion.DISPLACEMENT:
-        values["virial_temperature"] = -kernels_for(frame.force).dot(frame.x, frame.force, share) / degrees
+        values["virial_temperature"] = -kernels_for(frame.force).dot(frame.positions, frame.force, share) / degrees
     if frame.integrator.momenta:
         values["temperature"] = observables.kinetic_temperature(frame.kinetic_energy, degrees)
     return {name: (share.collected(value), "energy") for name, value in values.items()}

@@ -41,7 +41,12 @@ class TrajectoryReporter:
     def report(self, frame: Frame) -> None:
         """Append one row per field and replica."""
         share = frame.share
-        values = {"displacement": frame.x, "momentum": frame.p, "force": frame.force, "density": frame.density}
+        values = {
+            "displacement": frame.positions,
+            "momentum": frame.momenta,
+            "force": frame.force,
+            "density": frame.density,
+        }
         if "uncertainty" in self.fields:
             values["uncertainty"] = frame.uncertainty
         shown = {"position": (frame.displaced.astype(np.float32), "Angstrom", "ps")}

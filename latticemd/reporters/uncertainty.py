@@ -67,7 +67,7 @@ class UncertaintyReporter:
                 place = f" in replica {self.first_replica + r}" if replicas > 1 else ""
                 self.reason = self.limits.explained(uncertainty) + place
             if share > 1.0 or (share >= WORTH and self.frames.due(frame.step)):
-                self._keep(StoredState(group, frame.step, frame.time, frame.x[r].copy(), uncertainty.copy()))
+                self._keep(StoredState(group, frame.step, frame.time, frame.positions[r].copy(), uncertainty.copy()))
 
     def restore(self) -> None:
         """Take up what an earlier part of the run has kept."""

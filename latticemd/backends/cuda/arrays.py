@@ -6,7 +6,7 @@ to the default stream, in order; nothing here waits for the device but `to_host`
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -94,10 +94,14 @@ def _as_argument(value: Any) -> Any:
         return FakeCUDAArray(value.memory)
     if not hasattr(value, "__cuda_array_interface__"):
         return value
+    if not value.flags.c_contiguous:
+        raise ValueError(
+            f"kernels take arrays without gaps, not one of shape {value.shape} and strides {value.strides}"
+        )
     return _view(value.data.ptr, value.shape, value.dtype.str)
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _view(pointer: int, shape: tuple[int, ...], kind: str) -> Any:
     """numba's view of device memory, which owns nothing: pools give the same memory again and again."""
     about = {"data": (pointer, False), "shape": shape, "typestr": kind, "strides": None, "version": 3}
