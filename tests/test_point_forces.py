@@ -18,11 +18,13 @@ from ase.optimize import BFGS
 
 from forcefields.pairs import LennardJones
 from forcefields.points.forcefield import PointNetwork
+from forcefields.points.plans import PLANS
 from latticemd import Holstein, Lattice, State, System
 from latticemd.ase import PointCalculator
 from latticemd.config import load_input, load_training
 from latticemd.errors import InputError
 from latticemd.lattice import Points
+from latticemd.learning.checkpoint import read_training
 from latticemd.learning.labelling import label, plan_labels
 from latticemd.learning.modelfile import Card, save_network
 from latticemd.learning.networks import build_network
@@ -178,6 +180,25 @@ def test_the_usual_commands_train_and_run_networks_of_points(tmp_path, monkeypat
     gradient = "pass" if name == "pair_energy" else "skip"
     assert checks["force = -d(free energy)/dx"].verdict == gradient
     assert not [check for check in checks.values() if check.verdict == "fail"]
+
+
+@pytest.mark.parametrize("name", ["pair_energy", *(name for name in PLANS if name not in ("straight", "second_order"))])
+def test_a_training_of_every_network_resumes_to_the_same_bytes(tmp_path, monkeypatch, name):
+    if name == "tensor_products":
+        pytest.importorskip("e3nn")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.yaml").write_text(LABELS)
+    label(plan_labels(tmp_path / "run.yaml", ["dynamics.steps=40"]))
+    drawn = ", drawn: 2" if name in FRAMED else ""  # from torch's generator, which resumes as well
+    (tmp_path / "train.yaml").write_text(
+        f"data: {{train: data.h5, validation: {{fraction: 0.34}}}}\nnetwork: {{name: {name}{drawn}}}\nbatch: 4\n"
+        "optimiser: {schedule: constant}\nvalidate_every: 2\noutput: {directory: out, figures: false}\n"
+    )
+    train(load_training(tmp_path / "train.yaml", ["steps=4"]))
+    for steps in (2, 4):
+        train(load_training(tmp_path / "train.yaml", [f"steps={steps}", "output.directory=again"]), resume=steps == 4)
+    whole, parts = (read_training(tmp_path / folder / "checkpoint.safetensors")[0] for folder in ("out", "again"))
+    assert not [key for key in whole if not torch.equal(whole[key], parts[key])]
 
 
 def test_a_conservative_network_keeps_its_energy_and_minimisers_descend(tmp_path):

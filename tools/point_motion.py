@@ -1,6 +1,6 @@
 """Train a network to move charged particles by a unit of time, and write the file with which `latticemd run` steps.
 
-Usage: OMP_NUM_THREADS=1 python tools/point_motion.py FILE.safetensors [--network second_order] [--epochs 60] [--data NBODY.h5]
+Usage: OMP_NUM_THREADS=1 python tools/point_motion.py FILE.safetensors [--network egnn] [--epochs 40] [--data NBODY.h5]
 
 Learns positions and velocities of the benchmark (`tools/nbody.py`, made anew unless given), both ways in time, and prints
 its errors on the test set beside those of straight motion.
@@ -28,8 +28,8 @@ def main() -> None:
     """Train, judge, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--network", default="second_order")
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--network", default="egnn")
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--data", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)

@@ -184,7 +184,7 @@ class PairEnergyPlan(PointPlan):
         raise InputError("pair_energy is the energy of particles now, and does not say where they will be; use egnn")
 
 
-PLANS: dict[str, type[PointPlan]] = {
+PLANS: dict[str, type[PointPlan]] = {  # of networks that answer with vectors
     "straight": StraightPlan,
     "graph": GraphPlan,
     "sets": SetsPlan,

@@ -67,5 +67,5 @@ class Cloud:
         edge = self.extent
         axis.set(xticks=[], yticks=[], xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal")
         axis.spines[:].set_visible(True)
-        axis.spines[:].set_color("0.85")
+        axis.spines[:].set(color=GREY, alpha=0.4)
         return [*paths, points]
