@@ -403,9 +403,9 @@ class KernelPolynomial:
 
     def _signs(self, count: int, orbitals: int, step: int) -> Array:
         """Random signs of a step (count, n), the same for all replicas, so that a replica does not notice the others."""
-        normals = np.empty((count, orbitals))
+        normals = np.empty((count, orbitals, 1))
         kernels_for(normals).normals(self.seed, int(Stream.PROBING), 0, step, 0, normals)
-        return np.where(normals < 0.0, -1, 1).astype(np.int8)
+        return np.where(normals[..., 0] < 0.0, -1, 1).astype(np.int8)
 
 
 def _write(model: Model, x: Array, hamiltonian: Hamiltonian, mu: Array, seen: Probed, out: Electrons) -> None:
