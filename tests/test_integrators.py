@@ -262,7 +262,7 @@ def test_words_pay_only_for_the_forces_they_need(word, calls, small):
 
 @pytest.mark.parametrize("integrator", ["langevin", "ABOBA", "verlet", "overdamped_lm", *RESCALING])
 def test_a_step_allocates_nothing_of_the_size_of_the_lattice(integrator):
-    x = np.random.default_rng(0).normal(size=(2, 256 * 256, 1))  # large beside the 32 KiB in which a block is added up
+    x = np.random.default_rng(0).normal(size=(2, 150 * 150, 1))  # large beside the 32 KiB in which a block is added up
     run = oscillators(integrator, x, dt=0.1, temperature=0.3)
     run.run(steps=2)  # buffers are made and kernels are loaded
     tracemalloc.start()
