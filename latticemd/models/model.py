@@ -194,7 +194,7 @@ class Model(ABC):
 
     @property
     def axes(self) -> tuple[int, ...]:
-        """The directions of space (0, 1, 2) along which viewers see the components of x: a scalar is drawn as a height."""
+        """The directions of space (0, 1, 2) along which viewers see the components of x; a scalar is drawn as a height."""
         return (2,) if self.components == 1 else tuple(range(self.components))
 
     def displaced(self, x: Array) -> Array:
