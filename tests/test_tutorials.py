@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 TUTORIALS = sorted((Path(__file__).parent.parent / "docs" / "tutorials").glob("*.py"))
-NEEDS = {"training_an_enn": "torch", "ase_phonons": "ase"}
+NEEDS = {"training_an_enn": "torch", "ase_phonons": "ase", "many_ranks": "mpi4py", "on_a_gpu": "numba_cuda"}
 SECONDS = 40.0
 
 
