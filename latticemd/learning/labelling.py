@@ -234,7 +234,7 @@ def _label_system(run: RunInput, model: Model) -> System:
     system = System(model, _forcefield(block))
     if system.capabilities.uncertainty:
         raise InputError(
-            f"labels are exact, and the forces of {block.name} are uncertain; give another force field for them, such as  "
+            f"labels are exact, and the forces of {block.name} are uncertain; give another force field for them, such as "
             "label: {forcefield: {name: poles}}"
         )
     return system
