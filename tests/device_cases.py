@@ -316,7 +316,7 @@ def test_kpm_against_its_specification(kind, shape, colours):
         levels = to_device(model.onsite(x))
         bounds = vectors.intervals(levels)
         series = [one.cut(one.enough(0.1)) for one in (fermi_series(each, 0.1, 0.5) for each in bounds)]
-        seen = OnGraph(Coloured(numbers)).propagate(Hamiltonian.of(model, x), bounds, [one.density for one in series])
+        seen = OnGraph(Coloured(numbers)).propagate(Hamiltonian.of(model, x), bounds, series)
         density = to_device(np.zeros(levels.shape))
         energy = vectors.solve(levels, bounds, series, density)
         np.testing.assert_allclose(on_host(density), seen.diagonal, atol=tolerance)

@@ -114,6 +114,8 @@ def of_type(hint: Any, bounds: Bounds, rampable: bool) -> st.SearchStrategy[Any]
         return st.dictionaries(texts, st.one_of(reals(), st.booleans(), texts), max_size=3)
     if kind == tuple[str, ...]:
         return st.lists(texts, min_size=1, max_size=3)
+    if kind == tuple[float, ...]:
+        return st.lists(reals(bounds), min_size=1, max_size=3)
     made = {float: reals(bounds), int: integers(bounds), bool: st.booleans(), str: texts}
     assert kind in made, f"parameters of type {kind} need a strategy here"
     return ramps(made[kind]) if rampable else made[kind]

@@ -22,10 +22,11 @@ def run(*words):
 
 @pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
 def test_labels_are_made_and_learned(path, tmp_path):
-    named = Path(yaml.safe_load(path.read_text())["data"]["train"]).stem
+    written = yaml.safe_load(path.read_text())
+    named, side = Path(written["data"]["train"]).stem, 16 if written["network"].get("base") == "window" else 8
     data = tmp_path / "data.h5"
     short = ["label.vary={seed: [1, 2]}", "label.at=[0, 2]", "label.random=null", "dynamics.steps=2"]
-    settings = [word for text in (*short, "lattice.shape=[8, 8]") for word in ("--set", text)]
+    settings = [word for text in (*short, f"lattice.shape=[{side}, {side}]") for word in ("--set", text)]
     run("label", TRAINING / f"{named}_label.yaml", "-o", data, *settings)
     changes = [
         f"data={{train: {data}, validation: {{fraction: 0.5}}}}",
