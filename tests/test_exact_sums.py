@@ -46,6 +46,8 @@ def test_what_is_not_finite_makes_the_sum_unknown(bad):
 class Half(Place):
     """The even or the odd blocks of 100 degrees of freedom, whose sums are brought together by the test."""
 
+    divided = True
+
     def __init__(self, which, tallies):
         self.which, self.tallies = which, tallies
 

@@ -18,6 +18,8 @@ class Place:
     kernels ask to know about it. Degrees of freedom are counted per replica, site by site.
     """
 
+    divided = False  # whether others have a part of the lattice too
+
     def pieces(self, sites: int, components: int, most: int) -> Array:
         """Cuts (B, 3) of N D degrees of freedom into pieces of `most` or less: where each begins here and on the whole, and its
         length. A piece is contiguous in both, and holds whole sites if `most` does.
