@@ -49,7 +49,7 @@ def rounded(tally: Array) -> Array:
     return out
 
 
-def finished(parts: Array) -> Array:
+def joined_and_rounded(parts: Array) -> Array:
     """`rounded(joined(parts))`, (R,), in one call: two microseconds less on small lattices."""
     out = np.empty(len(parts))
     _finish(parts, _UNITS, out)

@@ -8,8 +8,7 @@ import numpy as np
 from numba import prange
 
 from latticemd.backends.cpu.compiling import BLOCK, Array, jit, jit_parallel, pieces_of, rows_of, worth_threads
-from latticemd.backends.cpu.exact import WINDOWS, joined, rounded, tally_block
-from latticemd.backends.cpu.exact import finished as finished_here
+from latticemd.backends.cpu.exact import WINDOWS, joined, joined_and_rounded, rounded, tally_block
 from latticemd.backends.place import WHOLE, Place
 from latticemd.backends.specification import LARGEST
 
@@ -52,7 +51,7 @@ def empty_parts(replicas: int, blocks: int) -> Array:
 
 def finished(parts: Array, place: Place) -> Array:
     """The sums (R,) over the whole lattice of what `empty_parts` has become."""
-    return rounded(place.added_up(joined(parts))) if place.divided else finished_here(parts)
+    return rounded(place.added_up(joined(parts))) if place.divided else joined_and_rounded(parts)
 
 
 @jit
