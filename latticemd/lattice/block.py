@@ -52,7 +52,7 @@ class Block(Lattice):
     ) -> None:
         super().__init__(original.type, [len(one) for one in known], original.boundary, *(original.custom or ()))
         object.__setattr__(self, "original", original)
-        object.__setattr__(self, "known", tuple(_stretches(one) for one in known))
+        object.__setattr__(self, "known", tuple(stretches(one) for one in known))
         object.__setattr__(self, "own", own)
         object.__setattr__(self, "everywhere", everywhere)
 
@@ -78,9 +78,17 @@ class Block(Lattice):
         return np.ascontiguousarray(self._inner(values)).reshape(len(values), -1, *values.shape[2:])
 
     def crop(self, values: Array, out: Array) -> None:
-        """Write that part to `out`, which saves a copy."""
+        """Write that part to `out`, unless it is there: see `in_one_piece`."""
+        if not np.may_share_memory(values, out):
+            inner = self._inner(values)
+            out.reshape(inner.shape)[...] = inner
+
+    def in_one_piece(self, values: Array) -> Array | None:
+        """That part of values (R, N, ...) itself, where it is contiguous: of one replica, cut along the first direction alone."""
         inner = self._inner(values)
-        out.reshape(inner.shape)[...] = inner
+        if not inner.flags.c_contiguous:
+            return None
+        return inner.reshape(len(values), -1, *values.shape[2:])
 
     def _inner(self, values: Array) -> Array:
         cells = values.reshape(len(values), *self.shape, len(self.cell.basis), *values.shape[2:])
@@ -104,7 +112,7 @@ class Block(Lattice):
         return np.asarray(self.original.site(self.places, basis))
 
 
-def _stretches(coordinates: Any) -> tuple[tuple[int, int], ...]:
+def stretches(coordinates: Any) -> tuple[tuple[int, int], ...]:
     """Ascending coordinates as stretches without gaps."""
     breaks = np.flatnonzero(np.diff(coordinates) > 1) + 1
     return tuple((int(part[0]), int(part[-1]) + 1) for part in np.split(coordinates, breaks))
