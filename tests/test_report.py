@@ -2,6 +2,7 @@
 
 import base64
 import json
+import platform
 import re
 import zlib
 
@@ -226,6 +227,16 @@ def test_warnings_an_unfinished_run_and_stored_checks_are_told(tmp_path):
 
 
 # the page
+
+
+def test_it_says_what_a_run_was_computed_with_and_not_where(tmp_path):
+    place = ran(tmp_path / "run")
+    known = read_reported(place).provenance
+    assert (known["python"], known["numpy"]) == (platform.python_version(), np.__version__)
+    assert known["numba"]
+    assert known["processor"]
+    assert int(known["threads"]) >= 1
+    assert platform.node() not in known.values()
 
 
 def test_what_comes_from_inputs_is_escaped_and_paths_lose_their_folders(tmp_path):

@@ -21,6 +21,7 @@ from latticemd.figures.reading import chosen_frames, evenly_chosen, heading
 from latticemd.models.particles import Particles
 from latticemd.output.directory import RunDirectory
 from latticemd.output.frames import Frames
+from latticemd.output.provenance import PROVENANCE
 from latticemd.report.clouds import cloud, cloud_frames, cloud_measures
 from latticemd.report.fields import Shape, frames_allowed, quantised
 from latticemd.report.verdicts import Verdict, verdicts_of
@@ -39,7 +40,7 @@ SHOWN = (
     "backend",
 )  # blocks of the input in the table
 ABSOLUTE = re.compile(r"(?<![\w.~-])/(?:[^\s/'\",\]}]+/)+")  # the folders of a path, which belong to a machine
-RECORDED = ("version", "python", "machine", "wall_seconds", "force_calls", "digest")
+RECORDED = (*PROVENANCE, "ranks", "wall_seconds", "force_calls", "digest")
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class ReportedRun:
     `facts`         name -> (K,) numbers of every frame
     `verdicts`      see `latticemd.report.verdicts`
     `settings`      the resolved input, key by key
-    `provenance`    what was recorded of how it was made, without machine, user and folders
+    `provenance`    what was recorded of how it was made, without names of machine and user, without folders
     `input`         the text of the resolved input
     ==============  ===================================================================================================
     """
