@@ -28,6 +28,7 @@ from latticemd.learning.modelfile import Card, load_network, parameter_ranges, s
 from latticemd.learning.networks import Bound, build_network, require_torch
 from latticemd.learning.progress import Progress
 from latticemd.learning.trainer import Trainer
+from latticemd.output.provenance import made_with
 from latticemd.output.summary import write_summary, write_text_atomically
 from latticemd.runner import log_file, noted_signals
 
@@ -157,7 +158,7 @@ class _Session:
             "parameters": self._parameters(),
             "errors": errors,
             "model": str(self.directory.model),
-            "version": __version__,
+            **made_with(),
         }
         write_summary(self.directory.summary, summary)
         return summary
