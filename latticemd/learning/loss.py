@@ -54,7 +54,7 @@ def states_of_rank(batch: Group, world: Alone) -> tuple[Group, float]:
 
     A rank for which none is left takes the first one, 0 times: it has to take part in what all ranks do.
     """
-    mine = torch.arange(world.rank, len(batch), world.size)
+    mine = torch.arange(len(batch))[world.rank :: world.size]
     if len(mine) == 0:
         return batch.taken(slice(1)), 0.0
     return batch.taken(mine), world.size * len(mine) / len(batch)

@@ -89,6 +89,7 @@ def together(*, learning: bool = False) -> Iterator[Alone]:
         if not here.met(PATIENCE):
             print(f"error on rank {everybody.rank}: {_words(error)}", file=sys.stderr, flush=True)
             here.end_all(code)
+        here.wait()  # one that has lost its patience does not come: its end may have been the error of the others
         if everybody.rank == 0:
             print(f"error: {_words(error)}", file=sys.stderr, flush=True)
         here.wait()  # whoever has started us ends all others when the first one leaves, also one that has not spoken yet
