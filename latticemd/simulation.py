@@ -175,6 +175,7 @@ class Simulation:
         if not state.thermostat:
             bath = integrator.thermostat_variables(state.replicas)
             state.thermostat = {name: beside(value, state.x) for name, value in bath.items()}
+        system.house(state)
         system.update_forces(state, state.step)
 
     def run(self, steps: int, stop: Callable[[], bool] | None = None) -> None:

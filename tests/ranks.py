@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import cached_property
@@ -26,8 +25,8 @@ class _Meeting:
 
     def __init__(self, size):
         self.said = [None] * size
-        self.barrier = threading.Barrier(size, timeout=600)
-        self.mail = defaultdict(Queue)
+        self.barrier = threading.Barrier(size, timeout=120)
+        self.mail = {}
         self.parts = {}
 
 
@@ -71,13 +70,17 @@ class Threaded(Alone):
         self._all(None)
         return Threaded(members.index(self.rank), self._meeting.parts[colour])
 
+    def _mail(self, source, to):
+        # setdefault is one step for threads; a defaultdict may make two queues of which one is lost.
+        return self._meeting.mail.setdefault((source, to), Queue())
+
     def send(self, values, to):
         assert values.flags.c_contiguous
-        self._meeting.mail[self.rank, to].put(values.copy())
+        self._mail(self.rank, to).put(values.copy())
 
     def receive(self, values, source):
         assert values.flags.c_contiguous
-        came = self._meeting.mail[source, self.rank].get(timeout=600)
+        came = self._mail(source, self.rank).get(timeout=120)
         assert came.shape == values.shape
         values[...] = came
 
@@ -89,10 +92,12 @@ class _Messages(Exchange):
     def __init__(self, comm, sends, receives):
         self.comm, self.sends, self.receives = comm, sends, receives
 
-    def run(self):
+    def begin(self):
         for peer, values in self.sends:
             self.comm.sent += values.nbytes
             self.comm.send(values, peer)
+
+    def end(self):
         for peer, values in self.receives:
             self.comm.receive(values, peer)
 

@@ -320,11 +320,11 @@ COSTS = Measured(sites=100, force_seconds=1e-6, step_seconds=1e-8, bytes=200.0, 
 def test_a_forecast_counts_cells_rims_and_messages():
     partition = Partition(Lattice("square", (400, 400)), grid=(2, 2), halo=5)
     found = counted(partition, 1, COSTS, Network(latency=1e-6, bandwidth=1e9))
-    assert (found.block, found.sites, found.messages) == ((200, 200), 40_000, 2)
+    assert (found.block, found.sites, found.messages) == ((200, 200), 40_000, 3)
     assert found.halo_bytes == 8 * 2 * 5 * (200 + 200 + 10)
     assert found.bytes == 200.0 * 210**2
     working = 210**2 * 1e-6 + 200**2 * 1e-8
-    waiting = (2 + 3 * 2 + 2 * 2) * 1e-6 + found.halo_bytes / 1e9
+    waiting = (3 + 3 * 2 + 2 * 2) * 1e-6 + found.halo_bytes / 1e9
     assert found.waiting == pytest.approx(waiting)
     assert found.seconds == pytest.approx(working + waiting)
 

@@ -223,7 +223,9 @@ class Cavity(Sized):
             from forcefields.cavity.square import OnSquare  # other lattices need no numba
 
             height, width = model.lattice.shape
-            return OnSquare((height, width), hopping, self._reach, self.sweeps, getattr(np, self.precision))
+            return OnSquare(
+                (height, width), hopping, self._reach, self.sweeps, getattr(np, self.precision), model.lattice.asked
+            )
         if "cut" not in self._buffers:  # made here, because a ramp may take a model away from equal hops
             self._buffers["cut"] = self._cut(model)
         graph, patches = self._buffers["cut"]

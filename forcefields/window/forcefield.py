@@ -236,7 +236,9 @@ class Window(Sized):
             from forcefields.window.square import OnSquare  # other lattices need no numba
 
             height, width = model.lattice.shape
-            return OnSquare((height, width), hopping, self._side, getattr(np, self.precision))
+            return OnSquare(
+                (height, width), hopping, self._side, getattr(np, self.precision), model.lattice.sites_asked
+            )
         if "cut" not in self._buffers:  # made here, because a ramp may take a model away from equal hops
             self._buffers["cut"] = self._cut(model)
         graph, windows = self._buffers["cut"]

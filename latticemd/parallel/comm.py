@@ -58,8 +58,11 @@ class Alone:
 class Exchange:
     """Messages between nobody."""
 
-    def run(self) -> None:
-        """Send what is in the arrays now, and return when all others have come."""
+    def begin(self) -> None:
+        """Send what is in the arrays now."""
+
+    def end(self) -> None:
+        """Return when all others have come, and what was sent has left its arrays."""
 
 
 class Mpi(Alone):
@@ -136,11 +139,15 @@ class _Persistent(Exchange):
     """Persistent requests: their set-up is paid for once."""
 
     def __init__(self, requests: list[Any]) -> None:
-        self._requests = requests
-
-    def run(self) -> None:
-        """See `Exchange.run`."""
         from mpi4py import MPI
 
-        MPI.Prequest.Startall(self._requests)
-        MPI.Request.Waitall(self._requests)
+        self._requests = requests
+        self._start, self._wait = MPI.Prequest.Startall, MPI.Request.Waitall
+
+    def begin(self) -> None:
+        """See `Exchange.begin`."""
+        self._start(self._requests)
+
+    def end(self) -> None:
+        """See `Exchange.end`."""
+        self._wait(self._requests)

@@ -98,7 +98,7 @@ def counted(partition: Partition, components: int, here: Measured, network: Netw
     block = tuple(b - a for a, b in partition.owned(0))
     own, known = math.prod(block) * basis, math.prod(partition.extents(0)) * basis
     halo_bytes = round(here.forces * 8 * replicas * components * basis * partition.halo_cells(0))
-    count = round(here.forces * sum(len(messages(partition, 0, axis)) for axis in range(len(block))))
+    count = round(here.forces * len(messages(partition, 0)))
     waiting = count * network.latency + halo_bytes / network.bandwidth
     rounds = _REDUCTIONS * math.ceil(math.log2(partition.ranks)) + _SUMS * math.ceil(math.log2(partition.blocks))
     waiting += here.forces * rounds * network.latency

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -82,7 +82,22 @@ class Share(Place):
 
         In `out` if it is given, unless nobody else has sites: fresh memory costs more than a copy.
         """
-        return self.halo.filled(values, out) if self.divided else values
+        return self.extending(values, out)()
+
+    def extending(self, values: Array, out: Array | None = None) -> Callable[[], Array]:
+        """The same, on its way: what returns it when it is called. Meanwhile there is time for what needs the own sites alone."""
+        return self.halo.filling(values, out) if self.divided else lambda: values
+
+    def housed(self, values: Array, within: Array) -> Array:
+        """Values (R, n, ...) of the own sites, in that part of `within` (R, N, ...) which is theirs, if it lies in one piece.
+
+        Neither `extended` nor `crop` then copies them. Elsewhere they stay where they are.
+        """
+        own = self.lattice.in_one_piece(within) if isinstance(self.lattice, Block) else None
+        if own is None:
+            return values
+        own[...] = values
+        return own
 
     def cropped(self, values: Array) -> Array:
         """Of values on all sites of `lattice`, those of the rank's own sites; nothing is asked."""

@@ -135,15 +135,20 @@ def main() -> None:
                 here = Mpi(sub) if k > 1 else Alone()
                 grid = least_surface((side, side), k)
                 larger = tuple(side * n for n in grid)
-                runs[k] = prepared(case, (side, side), k, here), prepared(case, larger, k, here)
+                block = tuple(side // n for n in grid)
+                runs[k] = prepared(case, (side, side), k, here), prepared(case, larger, k, here), prepared(case, block, 1, Alone())
             waiting(comm)
         took: dict[int, list[tuple[float, float]]] = {k: [] for k in counts}
         weak: dict[int, list[float]] = {k: [] for k in counts}
+        apart: dict[int, list[float]] = {k: [] for k in counts}
         for _ in range(arguments.repeats):
             for k in counts:
                 if rank < k:
                     took[k].append(seconds(runs[k][0], arguments.steps))
                     weak[k].append(seconds(runs[k][1], arguments.steps)[0])
+                    runs[k][0].system.share.world.anywhere(False)
+                    mine = seconds(runs[k][2], arguments.steps)[0]
+                    apart[k].append(float(runs[k][0].system.share.world.highest(np.array([mine]))[0]))
                 waiting(comm)
         if rank:
             continue
@@ -153,10 +158,11 @@ def main() -> None:
         for k in counts:
             step = statistics.median(whole for whole, _ in took[k])
             strong = statistics.median(a / b for a, (b, _) in zip(one, took[k], strict=True))
+            free = statistics.median(a / b for a, b in zip(one, apart[k], strict=True))
             scaled = statistics.median(a / b for a, b in zip(weak[1], weak[k], strict=True))
             expected = counted(runs[k][0].system.share.partition, 1, measured, network).seconds
             print(
-                f"{case:9} {k:5d} {1e3 * step:8.2f} {strong:15.2f} {scaled:13.2f} {1e3 * expected:10.2f} {step / expected:19.2f}"
+                f"{case:9} {k:5d} {1e3 * step:8.2f} {strong:15.2f} {free:10.2f} {scaled:13.2f} {1e3 * expected:10.2f} {step / expected:19.2f}"
             )
 
 
