@@ -276,7 +276,8 @@ def ranks(bench: Bench) -> Outcome:
     except InputError as error:
         return Outcome("skip", note=str(error))
     whole = moved(Alone())
-    assert whole is not None and parts is not None, "the first rank gathers everything"
+    if whole is None or parts is None:
+        raise AssertionError("the first rank gathers everything")
     # Networks sum up in another order where tiles are cut otherwise.
     limit = SINGLE_LIMIT if bench.system.capabilities.single else RANKS_LIMIT
     return _judge(state_difference(whole, parts), limit, f"after {RANK_STEPS} steps; 0 where bytes are the same")

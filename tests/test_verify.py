@@ -247,4 +247,5 @@ def test_two_blocks_are_moved_as_one_lattice(load):
 
     register("forcefield", "boasts", Boasts)
     found = {check.name: check for check in verify(load(shape, "forcefield.name=boasts"))}["one rank = many ranks"]
-    assert found.verdict == "fail" and found.value > 1e-6
+    assert found.verdict == "fail"
+    assert found.value > 1e-6

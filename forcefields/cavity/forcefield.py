@@ -142,6 +142,7 @@ class Cavity(Sized):
             bytes_needed=needed + _BYTES_PER_SITE * replicas * sites * o**2,
             single=self.precision == "float32" and self._square(model) is not None,
             rim=rim,
+            free_rim=self._compiled(model) is not None,
             cuda=model.portable and model.filling is None and self._compiled(model) is not None,
         )
 

@@ -90,6 +90,7 @@ class NetworkForceField:
             bytes_needed=_BYTES_PER_SITE * sites,
             interactions=model.interacting,  # whatever made the labels
             single=next(module.parameters()).element_size() == 4,
+            free_rim=halo is not None,
             cuda=model.portable and model.filling is None and not conservative and _torch_has_gpu(),
         )
 

@@ -145,6 +145,7 @@ class Window(Sized):
             else None,
             bytes_needed=needed + _BYTES_PER_SITE * replicas * sites * o**2,
             single=self.precision == "float32" and self._square(model) is not None,
+            free_rim=self._square(model) is not None,
             cuda=model.portable and model.filling is None and self._square(model) is not None,
         )
 
