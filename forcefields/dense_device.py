@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from forcefields.fermi import FermiPoles
+from forcefields.hopping import same_hops
 from latticemd.backends import on_host, to_device
 from latticemd.backends.cuda.arrays import zeros
 from latticemd.backends.cuda.linear_algebra import eigh, inverse
@@ -17,7 +18,7 @@ from latticemd.models.model import Model
 
 Array = Any
 
-_hopping: dict[int, tuple[Hops, Array]] = {}  # matrices of hops on the device, kept with what they belong to
+_hopping: list[tuple[Hops, Array]] = []  # the last hops that were asked for, and their matrix on the device
 
 
 def by_eigenstates(model: Model, levels: Array) -> tuple[Array, Array]:
@@ -26,15 +27,16 @@ def by_eigenstates(model: Model, levels: Array) -> tuple[Array, Array]:
     energies, vectors = eigh(_matrices(model, levels.astype(np.float64)))
     z = (energies - mu) / kt
     occupied = 0.5 - 0.5 * np.tanh(0.5 * z)
-    density = (vectors * vectors) @ occupied.reshape(*occupied.shape, 1)
+    density = np.abs(vectors) ** 2 @ occupied.reshape(*occupied.shape, 1)
     return density.reshape(levels.shape), -kt * np.logaddexp(0.0, -z).sum(axis=1)
 
 
 def by_poles(model: Model, levels: Array, fit: Callable[[float], FermiPoles]) -> tuple[Array, Array]:
     """Densities (R, N) and grand potentials (R,) for levels (R, N): see `forcefields.poles`; `fit(half_width)` gives the poles.
 
-    H is real, so Re (H - i w)^-1 = H (H^2 + w^2)^-1 and log|det(H - i w)| = log det(H^2 + w^2)/2: matrices stay real, and those
-    of all poles are inverted together. Of each replica one number, how wide its spectrum can be, comes to the host.
+    H is Hermitian, so of the poles w and -w together H (H^2 + w^2)^-1 and log|det(H - i w)| = log det(H^2 + w^2)/2 remain: real
+    matrices stay real, and those of all poles are inverted together. Of each replica one number, how wide its spectrum can be,
+    comes to the host.
     """
     mu = model.mu or 0.0
     levels = levels.astype(np.float64) - mu
@@ -49,22 +51,23 @@ def _one_by_poles(model: Model, levels: Array, made: FermiPoles) -> tuple[Array,
     """Density (N,) and grand potential (1,) of one replica, with levels (1, N) counted from mu."""
     h = _matrices(model, levels)
     sites, square = levels.shape[1], h @ h
-    shifted = zeros((len(made.poles), sites, sites))
+    shifted = zeros((len(made.poles), sites, sites), h.dtype)
     shifted[...] = square
     shifted.reshape(len(made.poles), -1)[:, :: sites + 1] += to_device((made.poles**2)[:, None])
     inverses, log_det = inverse(shifted)
-    green = (h * inverses).sum(axis=2)  # (H (H^2 + w^2)^-1)_ii of symmetric matrices
+    green = (h * inverses.conj()).real.sum(axis=2)  # (H (H^2 + w^2)^-1)_ii of Hermitian matrices
     weights = to_device(made.weights[:, None])
     density = 0.5 - made.slope * levels[0] - (weights * green).sum(axis=0)
-    traces = 0.5 * levels.sum(axis=1) - 0.5 * made.slope * square.reshape(1, -1)[:, :: sites + 1].sum(axis=1)
+    traces = 0.5 * levels.sum(axis=1) - 0.5 * made.slope * square.real.reshape(1, -1)[:, :: sites + 1].sum(axis=1)
     return density, sites * made.offset + traces - 0.5 * (weights.reshape(-1) * log_det).sum(axis=0).reshape(1)
 
 
 def _matrices(model: Model, levels: Array) -> Array:
     """H_el (R, N, N) with these levels (R, N) on its diagonal."""
     replicas, sites = levels.shape
-    h = zeros((replicas, sites, sites))
-    h[...] = _hops_of(model)
+    hops = _hops_of(model)
+    h = zeros((replicas, sites, sites), hops.dtype)
+    h[...] = hops
     h.reshape(replicas, -1)[:, :: sites + 1] += levels
     return h
 
@@ -72,13 +75,11 @@ def _matrices(model: Model, levels: Array) -> Array:
 def _hops_of(model: Model) -> Array:
     """The matrix (N, N) of the hops of a model, on the device; made anew where their amplitudes have changed."""
     hops, sites = model.hops(), model.lattice.sites
-    known = _hopping.get(id(hops.i))
-    if known is None or not np.array_equal(known[0].amplitude, hops.amplitude):
-        _hopping.clear()
-        h = np.zeros((sites, sites))
+    if not _hopping or not same_hops(_hopping[0][0], hops) or _hopping[0][1].shape != (sites, sites):
+        h = np.zeros((sites, sites), hops.amplitude.dtype)
         np.add.at(h, (hops.i, hops.j), hops.amplitude)
-        _hopping[id(hops.i)] = known = hops, to_device(h + h.T)
-    return known[1]
+        _hopping[:] = [(hops, to_device(h + h.T.conj()))]
+    return _hopping[0][1]
 
 
 def _reach(model: Model) -> float:

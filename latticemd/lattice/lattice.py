@@ -206,7 +206,8 @@ class Lattice:
 
     def highest(self, values: Array) -> Array:
         """The largest value (R,) of (R, N) over all sites of the whole lattice."""
-        return np.asarray(values.max(axis=1))
+        highest: Array = values.max(axis=1)
+        return highest
 
     def refreshed(self, values: Array) -> Array:
         """Values (R, N, ...) after a step that looked at neighbours: of a block, those around its own sites are fetched anew."""
