@@ -1,4 +1,4 @@
-"""`ed` and `poles` on a GPU by dense matrices, for models of one orbital with hops that don't follow x, at fixed mu."""
+"""`ed` and `poles` on a GPU by dense matrices, for models whose hops don't follow x, at fixed mu; `poles` for one orbital."""
 
 from __future__ import annotations
 
@@ -21,14 +21,28 @@ Array = Any
 _hopping: list[tuple[Hops, Array]] = []  # the last hops that were asked for, and their matrix on the device
 
 
-def by_eigenstates(model: Model, levels: Array) -> tuple[Array, Array]:
-    """Densities (R, N) and grand potentials (R,) for levels (R, N): see `forcefields.ed`."""
+def by_eigenstates(model: Model, onsite: Array) -> tuple[Array, Array]:
+    """rho of sites (R, N) or (R, N, o, o) and grand potentials (R,) for on-site energies or blocks alike: see `forcefields.ed`."""
     kt, mu = model.electronic_temperature, model.mu or 0.0
-    energies, vectors = eigh(_matrices(model, levels.astype(np.float64)))
+    energies, vectors = eigh(_matrices(model, onsite))
     z = (energies - mu) / kt
     occupied = 0.5 - 0.5 * np.tanh(0.5 * z)
-    density = np.abs(vectors) ** 2 @ occupied.reshape(*occupied.shape, 1)
-    return density.reshape(levels.shape), -kt * np.logaddexp(0.0, -z).sum(axis=1)
+    return _of_sites(vectors, occupied, onsite), -kt * np.logaddexp(0.0, -z).sum(axis=1)
+
+
+def _of_sites(vectors: Array, occupied: Array, like: Array) -> Array:
+    """sum_n <i a|n> f_n <n|i c> of eigenvectors (R, n, n), (R, N) or blocks (R, N, o, o)."""
+    replicas, orbitals = occupied.shape
+    if len(like.shape) == 2:
+        density: Array = np.abs(vectors) ** 2 @ occupied.reshape(replicas, orbitals, 1)
+        return density.reshape(like.shape)
+    o = like.shape[2]
+    bras = vectors.conj().reshape(replicas, -1, o, orbitals)
+    kets = (vectors * occupied.reshape(replicas, 1, orbitals)).reshape(bras.shape)
+    rho = zeros(like.shape, like.dtype)
+    for a, c in np.ndindex(o, o):
+        rho[:, :, a, c] = (kets[:, :, a] * bras[:, :, c]).sum(axis=2)
+    return rho
 
 
 def by_poles(model: Model, levels: Array, fit: Callable[[float], FermiPoles]) -> tuple[Array, Array]:
@@ -62,13 +76,17 @@ def _one_by_poles(model: Model, levels: Array, made: FermiPoles) -> tuple[Array,
     return density, sites * made.offset + traces - 0.5 * (weights.reshape(-1) * log_det).sum(axis=0).reshape(1)
 
 
-def _matrices(model: Model, levels: Array) -> Array:
-    """H_el (R, N, N) with these levels (R, N) on its diagonal."""
-    replicas, sites = levels.shape
-    hops = _hops_of(model)
-    h = zeros((replicas, sites, sites), hops.dtype)
-    h[...] = hops
-    h.reshape(replicas, -1)[:, :: sites + 1] += levels
+def _matrices(model: Model, onsite: Array) -> Array:
+    """H_el (R, n, n) with these on-site energies (R, N), or blocks (R, N, o, o)."""
+    replicas, sites, *blocks = onsite.shape
+    o = blocks[0] if blocks else 1
+    n, hops = o * sites, _hops_of(model)  # in double precision, whatever that of x is
+    h = zeros((replicas, n, n), np.result_type(hops.dtype, onsite.dtype))
+    for a in range(o):  # all orbitals hop alike
+        h[:, a::o, a::o] = hops
+    flat = h.reshape(replicas, -1)
+    for a, c in np.ndindex(o, o):
+        flat[:, a * n + c :: o * (n + 1)] += onsite.reshape(replicas, sites, o, o)[:, :, a, c]
     return h
 
 
@@ -91,8 +109,9 @@ def _reach(model: Model) -> float:
 
 
 def write(model: Model, x: Array, answer: tuple[Array, Array], out: Electrons) -> None:
-    """Densities, energies and forces that follow from densities and grand potentials."""
-    out.density[...], out.energy[...] = answer
+    """Densities, energies and forces that follow from rho of sites and grand potentials."""
+    rho = DensityMatrix(answer[0])
+    out.density[...], out.energy[...] = rho.density, answer[1]
     out.mu.fill(model.mu or 0.0)
     out.energy += model.electron_constant(x)
-    model.electronic_force(DensityMatrix(out.density), x, out.force)
+    model.electronic_force(rho, x, out.force)

@@ -265,9 +265,14 @@ def uniform_hopping(model: Model, *types: str) -> float | None:
     return lowest if lowest == highest else None
 
 
+def only_onsite(model: Model) -> bool:
+    """Whether only what is within sites follows x, and computes where x lives, and mu is given; all orbitals hop alike."""
+    return model.portable and model.filling is None and not model.needs_bonds and model.hops().amplitude.ndim == 1
+
+
 def plain_matrix(model: Model) -> bool:
-    """Whether the diagonal of H_el alone follows x, and computes where x lives, and mu is given."""
-    return model.portable and model.filling is None and model.orbitals == 1 and not model.needs_bonds
+    """The same of one orbital: the diagonal of H_el alone follows x."""
+    return model.orbitals == 1 and only_onsite(model)
 
 
 class OfModel(Generic[T]):

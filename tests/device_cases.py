@@ -36,6 +36,7 @@ from latticemd.backends.cuda.arrays import launch, parts, traffic
 from latticemd.errors import Diverged
 from latticemd.forcefield import Capabilities, Electrons
 from latticemd.integrators import load_integrator
+from latticemd.models.double_exchange import DoubleExchange
 from latticemd.models.hamiltonian import Hamiltonian
 from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
 from latticemd.reporters.observables import ObservableReporter
@@ -442,6 +443,45 @@ def test_sites_that_are_not_alike(model):
     x, density = arrays((2, model.lattice.sites, 1), 2)
     order = model.order_field(to_device(x), to_device(density[:, :, 0]))
     np.testing.assert_array_equal(on_host(order), model.order_field(x, density[:, :, 0]))
+
+
+SPINS = [
+    DoubleExchange(Lattice("square", (3, 4)), electronic_temperature=0.3, superexchange=0.2, field=0.1),
+    DoubleExchange(
+        Lattice("honeycomb", (2, 3), boundary=["open", 0.3]), electronic_temperature=0.3, superexchange=0.2,
+        order="antiferromagnet", coupling=2.0, mu=-1.0,
+    ),
+]  # fmt: skip
+
+
+def spins_on_both(model, steps):
+    """Runs of `llg` on the CPU and on the device, and what crossed the bus after the first step."""
+    x = np.random.default_rng(1).normal(size=(2, model.lattice.sites, 3))
+    runs, crossed = [], []
+    for device in (False, True):
+        state = State.at_rest(model.admissible(x))
+        moves = load_integrator("llg")(dt=0.02, temperature=Ramp.constant(0.1), damping=0.2)
+        system = System(model, ExactDiagonalisation(), 2)
+        run = Simulation(system, moves, state.on_device() if device else state)
+        moves.step(run.state, system)
+        before = traffic.crossings
+        for _ in range(steps - 1):
+            moves.step(run.state, system)
+        crossed.append(traffic.crossings - before)
+        runs.append(run)
+    return runs, crossed
+
+
+@pytest.mark.parametrize("model", SPINS, ids=lambda model: model.order)
+def test_spins_precess_in_the_field_of_electrons_on_the_device(model):
+    (host, device), crossed = spins_on_both(model, 3)
+    assert crossed == [0, 0]
+    frames = host.frame(), device.frame()
+    for name in (
+        "positions", "force", "density", "free_energy", "conserved_energy", "order_field", "order_parameter", "local_order"
+    ):  # fmt: skip
+        np.testing.assert_allclose(getattr(frames[1], name), getattr(frames[0], name), rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(np.linalg.norm(frames[1].positions, axis=2), 1.0, rtol=1e-14)
 
 
 def test_hops_that_pick_up_a_phase():

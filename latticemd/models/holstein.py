@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from latticemd.backends import kernels_for, on_device, table_beside
+from latticemd.backends import on_device, table_beside
 from latticemd.models.disorder import neighbours_there, uniforms_on, vacancies_on
 from latticemd.models.hamiltonian import DensityMatrix, Hops
 from latticemd.models.model import Array, Model
@@ -189,11 +189,8 @@ class Holstein(Model):
 
     def _add_pull(self, x: Array, base: Array, own: float, theirs: float, out: Array) -> None:
         """out_i = base_i + own x_i + theirs sum of x_j over the neighbours j that are there."""
-        if self._same_everywhere:
-            kernels_for(x).neighbour_sum(self.lattice.stencil(), x, base, own, theirs, out)
-        else:
-            neighbours = neighbours_there(self.disorder_seed, self.vacancies, self.lattice)
-            kernels_for(x).listed_sum(neighbours, x, base, own, theirs, out)
+        there = neighbours_there(self.disorder_seed, self.vacancies, self.lattice) if self.vacancies else None
+        self.lattice.add_neighbours(x, base, own, theirs, out, there)
 
     @property
     def _same_everywhere(self) -> bool:
