@@ -23,6 +23,7 @@ from forcefields.hopping import Graph
 from forcefields.kpm import KernelPolynomial
 from forcefields.kpm.chebyshev import fermi_series
 from forcefields.kpm.colouring import graph_colours, square_colours
+from forcefields.kpm.device import AlongRows, Listed
 from forcefields.kpm.device import OnDevice as KpmOnDevice
 from forcefields.kpm.probing import Coloured, OnGraph
 from forcefields.poles import PoleExpansion
@@ -35,6 +36,7 @@ from latticemd.backends.cuda.arrays import launch, parts, traffic
 from latticemd.errors import Diverged
 from latticemd.forcefield import Capabilities, Electrons
 from latticemd.integrators import load_integrator
+from latticemd.models.double_exchange import DoubleExchange
 from latticemd.models.hamiltonian import Hamiltonian
 from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
 from latticemd.reporters.observables import ObservableReporter
@@ -393,14 +395,12 @@ def test_a_window_shared_by_several_lanes():
     np.testing.assert_allclose(on_host(density)[0], expected.onsite[0, :2], rtol=1e-13)
 
 
-@pytest.mark.parametrize(("kind", "shape", "colours"), [("square", (4, 6), 4), ("honeycomb", (3, 4), 2)])
-def test_kpm_against_its_specification(kind, shape, colours):
-    model = Holstein(Lattice(kind, shape), electronic_temperature=0.5, mu=0.1)
+def kpm_against_its_specification(model, hopping, numbers):
+    """Of coloured vectors on the device and of sparse matrices, with the same interval and series."""
     x = np.random.default_rng(0).normal(size=(2, model.lattice.sites, 1))
     x[1] *= 0.5  # so that replicas have different numbers of moments
-    numbers = square_colours(shape, colours) if kind == "square" else graph_colours(Graph.of_model(model), colours)
     for precision, tolerance in ((np.float64, 1e-12), (np.float32, 2e-6)):
-        vectors = KpmOnDevice(model.lattice, -1.0, to_device(numbers, np.int32), int(numbers.max()) + 1, precision)
+        vectors = KpmOnDevice(hopping(precision), to_device(numbers, np.int32), int(numbers.max()) + 1, precision)
         levels = to_device(model.onsite(x))
         bounds = vectors.intervals(levels)
         series = [one.cut(one.enough(0.1)) for one in (fermi_series(each, 0.1, 0.5) for each in bounds)]
@@ -410,6 +410,102 @@ def test_kpm_against_its_specification(kind, shape, colours):
         np.testing.assert_allclose(on_host(density), seen.diagonal, atol=tolerance)
         expected = [(one.energy * trace).sum() for one, trace in zip(series, seen.traces, strict=True)]
         np.testing.assert_allclose(on_host(energy), expected, atol=100 * tolerance)
+
+
+@pytest.mark.parametrize(("kind", "shape", "colours"), [("square", (4, 6), 4), ("honeycomb", (3, 4), 2)])
+def test_kpm_along_rows(kind, shape, colours):
+    model = Holstein(Lattice(kind, shape), electronic_temperature=0.5, mu=0.1)
+    numbers = square_colours(shape, colours) if kind == "square" else graph_colours(Graph.of_model(model), colours)
+    kpm_against_its_specification(model, lambda _: AlongRows(model.lattice, -1.0), numbers)
+
+
+UNEQUAL = [
+    Holstein(Lattice("square", (4, 5), boundary=["open", "antiperiodic"]), anisotropy=0.3),
+    Holstein(Lattice("triangular", (4, 4)), next_hopping=0.2, disorder=1.0),
+    Holstein(Lattice("kagome", (2, 3), boundary="open"), vacancies=0.2, disorder=0.5),
+]
+
+
+@pytest.mark.parametrize("model", UNEQUAL, ids=lambda model: model.lattice.type)
+def test_kpm_with_hops_from_a_table(model):
+    model = dataclasses.replace(model, electronic_temperature=2.0, mu=0.1)
+    numbers = graph_colours(Graph.of_model(model), 2)
+    kpm_against_its_specification(model, lambda precision: Listed(Graph.of_model(model), precision), numbers)
+
+
+@pytest.mark.parametrize("model", UNEQUAL, ids=lambda model: model.lattice.type)
+def test_sites_that_are_not_alike(model):
+    """Forces, energies and the order field with disorder, vacancies, ends and phases; nothing crosses the bus for them."""
+    model = dataclasses.replace(model, electronic_temperature=0.5)
+    pairs, crossed = forces_on_both(ExactDiagonalisation(), model)
+    agree(pairs, 1e-11)
+    assert crossed == 0
+    x, density = arrays((2, model.lattice.sites, 1), 2)
+    order = model.order_field(to_device(x), to_device(density[:, :, 0]))
+    np.testing.assert_array_equal(on_host(order), model.order_field(x, density[:, :, 0]))
+
+
+SPINS = [
+    DoubleExchange(Lattice("square", (3, 4)), electronic_temperature=0.3, superexchange=0.2, field=0.1),
+    DoubleExchange(
+        Lattice("honeycomb", (2, 3), boundary=["open", 0.3]), electronic_temperature=0.3, superexchange=0.2,
+        order="antiferromagnet", coupling=2.0, mu=-1.0,
+    ),
+]  # fmt: skip
+
+
+def spins_on_both(model, steps):
+    """Runs of `llg` on the CPU and on the device, and what crossed the bus after the first step."""
+    x = np.random.default_rng(1).normal(size=(2, model.lattice.sites, 3))
+    runs, crossed = [], []
+    for device in (False, True):
+        state = State.at_rest(model.admissible(x))
+        moves = load_integrator("llg")(dt=0.02, temperature=Ramp.constant(0.1), damping=0.2)
+        system = System(model, ExactDiagonalisation(), 2)
+        run = Simulation(system, moves, state.on_device() if device else state)
+        moves.step(run.state, system)
+        before = traffic.crossings
+        for _ in range(steps - 1):
+            moves.step(run.state, system)
+        crossed.append(traffic.crossings - before)
+        runs.append(run)
+    return runs, crossed
+
+
+@pytest.mark.parametrize("model", SPINS, ids=lambda model: model.order)
+def test_spins_precess_in_the_field_of_electrons_on_the_device(model):
+    (host, device), crossed = spins_on_both(model, 3)
+    assert crossed == [0, 0]
+    frames = host.frame(), device.frame()
+    for name in (
+        "positions", "force", "density", "free_energy", "conserved_energy", "order_field", "order_parameter", "local_order"
+    ):  # fmt: skip
+        np.testing.assert_allclose(getattr(frames[1], name), getattr(frames[0], name), rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(np.linalg.norm(frames[1].positions, axis=2), 1.0, rtol=1e-14)
+
+
+def test_hops_that_pick_up_a_phase():
+    """A twisted boundary makes H complex; densities and energies stay real."""
+    model = Holstein(Lattice("square", (4, 4), boundary=[0.3, "periodic"]), electronic_temperature=0.5)
+    agree(forces_on_both(ExactDiagonalisation(), model)[0], 1e-11)
+    agree(forces_on_both(PoleExpansion(tolerance=1e-9), model)[0], 1e-7)
+    assert not KernelPolynomial(colours=2).capabilities(model, 1).cuda
+
+
+@pytest.mark.parametrize("components", [1, 2])
+def test_listed_sum(components):
+    neighbours = Lattice("kagome", (3, 3), boundary=["open", "periodic"]).neighbours()
+    assert neighbours.min() == -1
+    x, base = arrays((2, len(neighbours), components), 2)
+    agree(on_both(lambda b, x, base, out: b.listed_sum(neighbours, x, base, 0.7, -0.3, out), x, base, x))
+
+
+@pytest.mark.parametrize("forcefield", [Cavity(radius=1, poles=3), Window(width=5, tolerance=1e-2)])
+def test_disorder_is_a_matter_of_levels(forcefield, few_widths):
+    model = dataclasses.replace(SQUARE, disorder=1.0)
+    pairs, crossed = forces_on_both(forcefield, model, 1)
+    agree(pairs, 1e-12)
+    assert crossed == 0
 
 
 def test_kpm_agrees_to_its_tolerance():

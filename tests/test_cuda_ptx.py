@@ -64,6 +64,7 @@ def kernels():
         hops = types.UniTuple(i8, 12)
         lattice = (rows(types.int32), hops, i8, i8, i8, i8)
         yield f"neighbour_sum {number}", stencil.neighbour_sum, (*lattice, x, x, f8, f8, x)
+        yield f"listed_sum {number}", stencil.listed_sum, (rows(types.int32), i8, i8, x, x, f8, f8, x)
         bath = (rows(f8, 1), *parts)
         spins = (x3, x3, f8, f8, f8, u8, u8, u8, u8, i8, x3, x3, *bath)
         yield f"first_half {number}", spin_motion.first_half, spins
@@ -105,6 +106,9 @@ def electronic_kernels(patches, windows):
         found = (rows(f8), rows(f8))
         fields = (rows(number), rows(number, 1), *taken, t, t, *found)
         yield f"chebyshev step {number}", lambda: chebyshev.step, (*lattice, *fields)
+        tables = (rows(i4), rows(number), i8, i8, i8, i8)
+        listed = (*tables, rows(number), rows(number, 1), *taken, rows(number), rows(number), *found)
+        yield f"chebyshev listed step {number}", lambda: chebyshev.listed_step, listed
         yield f"chebyshev start {number}", lambda: chebyshev.start, (i8, i8, *taken, rows(number), *found)
 
 

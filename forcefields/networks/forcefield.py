@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from forcefields.hopping import plain_matrix
 from latticemd.backends import gpu, on_device, on_host
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
@@ -91,7 +92,7 @@ class NetworkForceField:
             interactions=model.interacting,  # whatever made the labels
             single=next(module.parameters()).element_size() == 4,
             free_rim=halo is not None,
-            cuda=model.portable and model.filling is None and not conservative and _torch_has_gpu(),
+            cuda=plain_matrix(model) and not conservative and _torch_has_gpu(),
         )
 
     def prepare(self, model: Model, replicas: int) -> None:

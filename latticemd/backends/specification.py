@@ -139,6 +139,12 @@ def neighbour_sum(stencil: Stencil, x: Array, base: Array, own: float, theirs: f
     out[...] = base + own * x + theirs * total.reshape(x.shape)
 
 
+def listed_sum(neighbours: Array, x: Array, base: Array, own: float, theirs: float, out: Array) -> None:
+    """out_i = base_i + own x_i + theirs sum_k x_j with j = neighbours[i, k], a read-only table (N, z) with -1 for none."""
+    there = (neighbours >= 0)[..., None]
+    out[...] = base + own * x + theirs * np.where(there, x[:, neighbours], 0.0).sum(axis=2)
+
+
 def nose_hoover(
     velocity: Array, position: Array, ratio: Array, degrees: int, tau: float, time: float
 ) -> tuple[Array, Array]:

@@ -227,7 +227,8 @@ class Lattice:
 
     def highest(self, values: Array) -> Array:
         """The largest value (R,) of (R, N) over all sites of the whole lattice."""
-        return np.asarray(values.max(axis=1))
+        highest: Array = values.max(axis=1)
+        return highest
 
     def refreshed(self, values: Array) -> Array:
         """Values (R, N, ...) after a step that looked at neighbours: of a block, those around its own sites are fetched anew."""
@@ -321,6 +322,19 @@ class Lattice:
         table = np.array(rows, dtype=np.int64)
         table.setflags(write=False)
         return Stencil(table, np.array(hops, dtype=np.int64), length)
+
+    def add_neighbours(
+        self, x: Array, base: Array, own: float, theirs: float, out: Array, neighbours: Array | None = None
+    ) -> None:
+        """out_i = base_i + own x_i + theirs sum_{j nn i} x_j, all (R, N, D): along rows where every direction is periodic.
+
+        Elsewhere, or where a table like `neighbours` (N, z) is given, from that: slow on the CPU, where `adjacency` is better.
+        """
+        kernels = kernels_for(x)
+        if neighbours is None and all(self.periodic):
+            kernels.neighbour_sum(self.stencil(), x, base, own, theirs, out)
+        else:
+            kernels.listed_sum(self.neighbours() if neighbours is None else neighbours, x, base, own, theirs, out)
 
     @cached_property
     def staggered(self) -> Array:

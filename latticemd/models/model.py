@@ -96,7 +96,8 @@ class Model(ABC):
 
     def electron_constant(self, x: Array) -> Array:
         """C(x), the part of the electronic Hamiltonian that multiplies no electron operator, (R,) [energy]; 0 by default."""
-        return np.zeros(len(x))
+        zero: Array = np.zeros_like(x[:, 0, 0])
+        return zero
 
     @abstractmethod
     def electronic_force(self, rho: DensityMatrix, x: Array, out: Array) -> None:

@@ -18,7 +18,7 @@ from latticemd.backends.cuda.reductions import (
     total,
 )
 from latticemd.backends.cuda.spins import spins_first_half, spins_second_half
-from latticemd.backends.cuda.stencil import neighbour_sum
+from latticemd.backends.cuda.stencil import listed_sum, neighbour_sum
 from latticemd.backends.cuda.thermostats import nose_hoover, resampling
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "dot",
     "group_sums",
     "kinetic_energy",
+    "listed_sum",
     "neighbour_sum",
     "normals",
     "nose_hoover",

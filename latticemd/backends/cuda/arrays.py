@@ -112,14 +112,15 @@ def tallies(rows: int) -> tuple[Array, Array]:
 
 def _as_argument(value: Any) -> Any:
     """What numba takes for an argument. Making its view of a CuPy array costs as much as a launch, so views are kept."""
-    if isinstance(value, SimulatedArray):
-        return FakeCUDAArray(value.memory)
     if not hasattr(value, "__cuda_array_interface__"):
         return value
-    if not value.flags.c_contiguous:
+    memory = value.memory if isinstance(value, SimulatedArray) else value
+    if not memory.flags.c_contiguous:
         raise ValueError(
-            f"kernels take arrays without gaps, not one of shape {value.shape} and strides {value.strides}"
+            f"kernels take arrays without gaps, not one of shape {memory.shape} and strides {memory.strides}"
         )
+    if isinstance(value, SimulatedArray):
+        return FakeCUDAArray(memory)
     return _view(value.data.ptr, value.shape, value.dtype.str)
 
 
