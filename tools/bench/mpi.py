@@ -136,7 +136,11 @@ def main() -> None:
                 grid = least_surface((side, side), k)
                 larger = tuple(side * n for n in grid)
                 block = tuple(side // n for n in grid)
-                runs[k] = prepared(case, (side, side), k, here), prepared(case, larger, k, here), prepared(case, block, 1, Alone())
+                runs[k] = (
+                    prepared(case, (side, side), k, here),
+                    prepared(case, larger, k, here),
+                    prepared(case, block, 1, Alone()),
+                )
             waiting(comm)
         took: dict[int, list[tuple[float, float]]] = {k: [] for k in counts}
         weak: dict[int, list[float]] = {k: [] for k in counts}
