@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
 import signal
 import sys
 import time
@@ -28,6 +27,7 @@ from latticemd.models.model import Model
 from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
 from latticemd.output.directory import RunDirectory
 from latticemd.output.header import header_of
+from latticemd.output.provenance import made_with
 from latticemd.output.summary import write_summary, write_text_atomically
 from latticemd.output.trajectory import Elsewhere, TrajectoryHeader, TrajectoryWriter
 from latticemd.parallel.comm import Alone
@@ -323,9 +323,8 @@ def _summary(run_input: RunInput, simulation: Simulation, ended: str, wall_secon
         "backend": run_input.backend,
         "precision": run_input.precision,
         "device": gpu.description() if run_input.backend == "cuda" else "cpu",
-        "version": __version__,
-        "machine": platform.machine(),
-        "python": platform.python_version(),
+        "ranks": system.share.partition.ranks,
+        **made_with(run_input.backend),
     }
 
 

@@ -150,11 +150,9 @@ class System:
         return self.share.cropped(self.electrons.density)
 
     def order_field(self, state: State, step: int) -> Array:
-        """The local order parameter (R, N) from the electrons of the last `update_forces`."""
+        """The local order parameter (R, N) from the electrons of the last `update_forces`, where the state lives."""
         x = self._x if self.share.divided else state.x
-        # Signs of sublattices are on the host.
-        field = self.model_at(step).order_field(on_host(x), on_host(self.electrons.density))
-        return self.share.cropped(field)
+        return self.share.cropped(self.model_at(step).order_field(x, self.electrons.density))
 
     def exchange_energies(self, x: Array, step: int) -> Array:
         """What exchanging x (R, N, 1) between the two sites of each hop would add to the free energy, (R, B) [energy].

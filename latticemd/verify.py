@@ -8,15 +8,16 @@ The numbers come from `latticemd.measurements`, as those of `latticemd.testing` 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from latticemd.backends import kernels_for
 from latticemd.build import build_first_replica, build_forcefield, build_propagator, build_system
 from latticemd.config import RunInput
-from latticemd.errors import Diverged
+from latticemd.errors import Diverged, InputError
 from latticemd.integrators import Integrator, load_integrator
 from latticemd.measurements.forces import (
     difference,
@@ -36,6 +37,7 @@ from latticemd.measurements.motion import (
     step_symmetry_error,
 )
 from latticemd.models.model import Motion
+from latticemd.output.summary import json_text, write_text_atomically
 from latticemd.rng import Stream
 from latticemd.simulation import Simulation, thermal_momenta
 from latticemd.state import Array, State
@@ -90,6 +92,34 @@ def verify(run_input: RunInput) -> Iterator[Check]:
         except Diverged as error:
             outcome = Outcome("fail", note=str(error))
         yield Check(name, outcome.verdict, outcome.value, outcome.limit, outcome.note)
+
+
+def require_table(path: Path) -> None:
+    """Raise InputError unless `write_checks` knows what the name of this file ends in."""
+    if path.suffix not in TABLES:
+        raise InputError(f"{path}: expected a file name that ends in {' or '.join(TABLES)}")
+
+
+def write_checks(path: Path, checks: Sequence[Check]) -> None:
+    """Write the table as JSON, which `latticemd report` shows where it is RUN/verify.json, or in Markdown, by the file's ending."""
+    require_table(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(path, TABLES[path.suffix](checks))
+
+
+def _as_json(checks: Sequence[Check]) -> str:
+    return json_text([dataclasses.asdict(check) for check in checks])
+
+
+def _as_markdown(checks: Sequence[Check]) -> str:
+    rows: list[tuple[str, ...]] = [("check", "value", "limit", "verdict", "note"), ("---",) * 5]
+    for check in checks:
+        numbers = ("" if number is None else f"{number:.2g}" for number in (check.value, check.limit))
+        rows.append((check.name, *numbers, check.verdict, check.note.replace("|", "\\|")))
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+TABLES = {".json": _as_json, ".md": _as_markdown}
 
 
 class Bench:

@@ -7,11 +7,13 @@ barriers and catches what is out of bounds; it has neither warps nor races.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import numpy as np
 import pytest
 
+from cuda_kernels import exact
 from cuda_kernels import window as window_kernels
 from cuda_kernels.letters import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION
 from cuda_kernels.window import windows
@@ -28,13 +30,14 @@ from forcefields.window import Window
 from forcefields.window.expansion import expansion
 from forcefields.window.square import OnSquare as WindowOnSquare
 from latticemd import Holstein, Lattice, Ramp, Simulation, State, System
-from latticemd.backends import cuda, kernels_for, on_device, on_host, specification, to_device
+from latticemd.backends import cpu, cuda, kernels_for, on_device, on_host, specification, to_device
 from latticemd.backends.cuda.arrays import launch, parts, traffic
 from latticemd.errors import Diverged
 from latticemd.forcefield import Capabilities, Electrons
 from latticemd.integrators import load_integrator
 from latticemd.models.hamiltonian import Hamiltonian
 from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
+from latticemd.reporters.observables import ObservableReporter
 from latticemd.schedules import When
 
 # The simulator's threads wait for each other at barriers while its main thread looks on; it must let go soon.
@@ -126,7 +129,11 @@ def test_resampled_kinetic_energies():
 @pytest.mark.parametrize("shape", [*SHAPES, (3, 290, 1)])
 def test_reductions(shape):
     a, b = arrays(shape, 2)
-    agree(on_both(lambda backend, a, b: (backend.dot(a, b), backend.kinetic_energy(a, 0.25)), a, b), 1e-11)
+
+    def sums(backend, a, b):
+        return backend.dot(a, b), backend.kinetic_energy(a, 0.25), backend.total(a)
+
+    agree(on_both(sums, a, b), 0.0)  # rounded once, here as there
     assert cuda.all_bounded(to_device(a))
     for value in (np.nan, np.inf, -np.inf, 2.0**60, -1e300):
         spoiled = a.copy()
@@ -134,14 +141,54 @@ def test_reductions(shape):
         assert not cuda.all_bounded(to_device(spoiled))
 
 
-def test_sums_do_not_depend_on_the_batch():
+def test_sums_are_exact():
+    """Orders of magnitude apart, cancelling, subnormal, halfway between two doubles: the double next to the sum, as on the CPU."""
+    rng = np.random.default_rng(2)
+    spread = rng.normal(size=300) * 10.0 ** rng.uniform(-300, 260, size=300)
+    rows = np.zeros((7, 600))
+    rows[0, :300], rows[0, 300:], rows[0, 5] = spread, -spread, 3.0
+    rows[1, :300] = spread
+    rows[2, :3] = 1.0, 2.0**-53, 2.0**-300
+    rows[3, [1, 300, 599]] = 1.0, 2.0**-53, -(2.0**-300)
+    rows[4, ::2] = 5e-324
+    rows[5] = rng.normal(size=600)
+    rows[5, 0] = np.nan
+    device = on_host(cuda.total(to_device(rows[:, :, None])))
+    np.testing.assert_array_equal(device[[0, 1, 2, 3, 4, 6]], specification.total(rows[[0, 1, 2, 3, 4, 6]]))
+    assert np.isnan(device[5])
+    np.testing.assert_array_equal(device, cpu.total(rows))
+    again = on_host(cuda.total(to_device(rows[:, :, None])))
+    np.testing.assert_array_equal(again, device)  # the tallies are left empty
+
+
+def test_sums_do_not_depend_on_the_batch_or_on_blocks(monkeypatch):
     a = arrays((3, 300, 1), 1)[0]
     alone = [on_host(cuda.dot(to_device(a[r : r + 1]), to_device(a[r : r + 1])))[0] for r in range(3)]
     assert alone == on_host(cuda.dot(to_device(a), to_device(a))).tolist()
+    monkeypatch.setattr(exact, "MOST_BLOCKS", 2)  # which go round
+    assert alone == on_host(cuda.dot(to_device(a), to_device(a))).tolist()
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("square", (7, 6)), ("honeycomb", (4, 9)), ("cubic", (3, 4, 5))])
+def test_bonds_that_walls_cut(kind, shape):
+    bonds = Lattice(kind, shape, boundary="open").bonds()
+    field = arrays((3, Lattice(kind, shape).sites, 1), 1)[0][:, :, 0]
+    field[1, ::3] = 0.0
+    agree(on_both(lambda backend, f: backend.cut_bonds(f, bonds.i, bonds.j), field), 0.0)
+
+
+def test_sums_over_groups():
+    members, first = np.random.default_rng(0).permutation(50)[:43], np.array([0, 1, 20, 43])
+    for table in (members, first):
+        table.setflags(write=False)
+    agree(on_both(lambda backend, v: backend.group_sums(v, members, first), arrays((2, 50, 1), 1)[0][:, :, 0]))
 
 
 class Springs:
-    """A force field that knows how to compute where x lives: F = -3x/10."""
+    """A force field that knows how to compute where x lives: F = -3x/10, and a density of whatever x says."""
+
+    def __init__(self, density=lambda x: 0.5):
+        self.density = density
 
     def capabilities(self, model, replicas):
         return Capabilities(True, True, True, True, 0, 0, cuda=True)
@@ -150,7 +197,7 @@ class Springs:
 
     def evaluate(self, model, x, step, out):
         out.force[...] = -0.3 * x
-        out.density[...] = 0.5
+        out.density[...] = self.density(x)
         out.mu[...] = 0.0
         out.energy[...] = 0.15 * kernels_for(x).dot(x, x)
 
@@ -205,6 +252,47 @@ def test_a_run_crosses_the_bus_when_a_reporter_asks():
     simulation.run(8)
     assert [step for step, *_ in seen] == [0, 4, 8]
     assert traffic.crossings - before == 3  # positions, once for each frame
+
+
+def made_with_all_observables(shape, device):
+    """A run of three steps that reports every number at each, and the reporters."""
+    model = Holstein(Lattice("square", shape))
+    state = State.at_rest(arrays((2, model.lattice.sites, 1), 1)[0])
+    moves = load_integrator("langevin")(dt=0.05, temperature=Ramp.constant(0.1), friction=0.2)
+    forcefield = Springs(lambda x: 0.5 + 0.3 * x[..., 0] / (1.0 + x[..., 0] * x[..., 0]))
+    names = {name: {} for name in ("energy", "temperature", "order_parameter", "wall_fraction", "correlation")}
+    names["structure_factor"] = {"q": [[1.0, 1.0], [0.0, 0.5]]}
+    reporters = [ObservableReporter(name, When(every=1), options=options) for name, options in names.items()]
+    simulation = Simulation(System(model, forcefield, 2), moves, state.on_device() if device else state, reporters)
+    return simulation, reporters
+
+
+def test_numbers_cross_the_bus_and_not_the_fields_they_are_made_of():
+    """Per report 8 numbers of each replica, the alarm and a correlation function, whatever the number of sites is."""
+    sizes = []
+    for shape, rings in (((6, 6), 4), ((12, 12), 7)):
+        (host, seen), (device, found) = (made_with_all_observables(shape, where) for where in (False, True))
+        host.run(1)
+        device.run(1)
+        before = dataclasses.replace(traffic)
+        device.run(2)
+        host.run(2)
+        assert traffic.bytes_to_device == before.bytes_to_device
+        sizes.append(traffic.bytes_to_host - before.bytes_to_host - 2 * 8 * rings)
+        for here, there in zip(seen, found, strict=True):
+            assert here.last.keys() == there.last.keys()
+            for name, value in here.last.items():
+                np.testing.assert_allclose(there.last[name], value, rtol=1e-11, atol=1e-12, err_msg=name)
+    assert sizes == [2 * 8 * 8 + 4] * 2
+
+
+def test_order_on_the_device_is_that_of_the_cpu_to_the_byte():
+    """The same density makes the same numbers, as sums are exact and signs are signs."""
+    (host, _), (device, _) = (made_with_all_observables((6, 6), where) for where in (False, True))
+    frames = host.frame(), device.frame()
+    for name in ("order_parameter", "local_order", "wall_fraction", "virial", "kinetic_energy"):
+        np.testing.assert_array_equal(getattr(frames[1], name), getattr(frames[0], name), err_msg=name)
+    np.testing.assert_array_equal(frames[1].order_field, frames[0].order_field)
 
 
 def test_single_precision_follows_double():

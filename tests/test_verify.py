@@ -26,7 +26,7 @@ from latticemd.integrators import load_integrator
 from latticemd.plugins import register
 from latticemd.system import System
 from latticemd.testing import DenseElectrons
-from latticemd.verify import verify
+from latticemd.verify import Check, verify, write_checks
 
 GRADIENT, SPACE, INTERNAL, REPEAT, REPLICA, RANKS, RESTART, REVERSE, ORDER, DRIFT, BALANCE = range(11)
 
@@ -153,11 +153,40 @@ def test_the_command_prints_numbers_and_exits_with_the_verdict(tmp_path):
     checks = json.loads(good.stdout)
     assert len(checks) == 11
     assert checks[GRADIENT]["value"] <= checks[GRADIENT]["limit"]
-    bad = latticemd("verify", "input.yaml", *settings, "--set", "dynamics.dt=1.2", cwd=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["input.yaml"]
+    bad = latticemd(
+        "verify", "input.yaml", *settings, "--set", "dynamics.dt=1.2", "-o", "kept/verify.json", cwd=tmp_path
+    )
     assert bad.returncode == 1
+    kept = json.loads((tmp_path / "kept/verify.json").read_text())
+    assert [check["name"] for check in kept] == [check["name"] for check in checks]
+    assert "fail" in {check["verdict"] for check in kept}
     assert "fail" in bad.stdout
     assert "[length]" in bad.stdout
     assert "Traceback" not in bad.stderr
+
+
+def test_a_table_is_kept_in_the_format_of_its_name(tmp_path):
+    checks = [
+        Check("restart", "pass", 0.0, 0.0, "largest difference"),
+        Check("energy drift", "fail", float("nan"), 0.1, "|slope| 2"),
+        Check("ranks", "skip", note="one process"),
+    ]
+    write_checks(tmp_path / "new/verify.json", checks)
+    kept = [Check(**one) for one in json.loads((tmp_path / "new/verify.json").read_text())]
+    assert (kept[0], kept[1].value, kept[2]) == (checks[0], None, checks[2])
+    write_checks(tmp_path / "verify.md", checks)
+    assert (tmp_path / "verify.md").read_text().splitlines() == [
+        "| check | value | limit | verdict | note |",
+        "| --- | --- | --- | --- | --- |",
+        "| restart | 0 | 0 | pass | largest difference |",
+        "| energy drift | nan | 0.1 | fail | \\|slope\\| 2 |",
+        "| ranks |  |  | skip | one process |",
+    ]
+    (tmp_path / "input.yaml").write_text(QUENCH)
+    refused = latticemd("verify", "input.yaml", "--output", "verify.txt", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "verify.txt: expected a file name that ends in .json or .md" in refused.stderr
 
 
 def test_a_changed_copy_of_an_integrator_has_its_own_coefficients(load):

@@ -61,9 +61,7 @@ class OnDevice:
             fields = [empty((replicas * vectors, sites), self.precision) for _ in range(2)]
             self._propagate(vectors, first, most, scaled, both, fields, found, freed)
         density[...] = found
-        ones = zeros((replicas, sites, 1))
-        ones.fill(1.0)
-        return kernels_for(freed).dot(freed.reshape(replicas, sites, 1), ones)
+        return kernels_for(freed).total(freed)
 
     def _propagate(
         self,

@@ -178,6 +178,16 @@ def kinetic_energy(p: Array, inverse_mass: float) -> Array:
     return 0.5 * inverse_mass * dot(p, p)
 
 
+def cut_bonds(field: Array, i: Array, j: Array) -> Array:
+    """How many of the bonds (B,) between sites i and j join opposite signs of a field (R, N), (R,) integers."""
+    return np.count_nonzero(field[:, i] * field[:, j] < 0, axis=1)
+
+
+def group_sums(values: Array, members: Array, first: Array) -> Array:
+    """Sums (R, G) of values (R, n) over groups, none empty: members[first[g]] ... members[first[g + 1] - 1] are in group g."""
+    return np.add.reduceat(values[:, members], first[:-1], axis=1)
+
+
 def all_bounded(x: Array) -> bool:
     """Whether every element is a number of modulus below LARGEST."""
     return bool((np.abs(x) < LARGEST).all())  # also false for NaN

@@ -266,6 +266,8 @@ class Lattice:
         i, j, vector, phase = (np.concatenate(column) for column in zip(*parts, strict=True))
         if not self.twisted:
             phase = np.broadcast_to(np.ones(1), i.shape)  # as long as i, in the memory of one number
+        for table in (i, j):
+            table.setflags(write=False)
         return Bonds(i, j, vector, phase)
 
     @lru_cache(maxsize=8)  # noqa: B019
@@ -316,7 +318,9 @@ class Lattice:
             shifted = (row + np.array(offset[:-1], dtype=np.int64)[:, None]) % extents
             rows.append(np.ravel_multi_index(tuple(shifted), leading) if leading else np.zeros(1, dtype=np.int64))
             hops.append((a, b, offset[-1] % length))
-        return Stencil(np.array(rows, dtype=np.int64), np.array(hops, dtype=np.int64), length)
+        table = np.array(rows, dtype=np.int64)
+        table.setflags(write=False)
+        return Stencil(table, np.array(hops, dtype=np.int64), length)
 
     @cached_property
     def staggered(self) -> Array:

@@ -28,6 +28,7 @@ from latticemd.learning.modelfile import Card, load_network, parameter_ranges, s
 from latticemd.learning.networks import Bound, build_network, require_torch
 from latticemd.learning.progress import Progress
 from latticemd.learning.trainer import Trainer
+from latticemd.output.provenance import made_with
 from latticemd.output.summary import write_summary, write_text_atomically
 from latticemd.parallel.comm import Alone
 from latticemd.parallel.distributed import process_group
@@ -181,7 +182,7 @@ class _Session:
             "parameters": self._parameters(),
             "errors": errors,
             "model": str(self.directory.model),
-            "version": __version__,
+            **made_with(),
         }
         if self.writes:
             save_network(self.directory.model, self._card(errors), self.trainer.best)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from latticemd.backends import table_beside
 from latticemd.errors import InputError
 from latticemd.lattice import Lattice, Symmetry
 from latticemd.models.hamiltonian import DensityMatrix, Hops
@@ -168,7 +169,7 @@ class Model(ABC):
 
         (-1)^i is `Lattice.staggered`, the sign of the sublattice.
         """
-        return (density - 0.5 * self.orbitals) * self.lattice.staggered
+        return (density - 0.5 * self.orbitals) * table_beside(self.lattice.staggered, density)
 
     def symmetries(self, translations: bool = True) -> Iterator[Symmetry]:
         """The operations of the lattice that keep H_el at x = 0; with `translations` False, those about the origin only."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from latticemd.backends import kernels_for
+from latticemd.backends import kernels_for, on_host
 from latticemd.backends.place import Place, cut
 from latticemd.lattice import Lattice
 from latticemd.lattice.block import Block, Everywhere
@@ -143,7 +143,7 @@ class Share(Place):
         """Share (R,) of nearest neighbours on the whole lattice where a field (R, n) of the own sites has opposite signs."""
         i, j = self._bonds
         around = self.extended(field)
-        cut = np.count_nonzero(around[:, i] * around[:, j] < 0, axis=1)
+        cut = on_host(kernels_for(around).cut_bonds(around, i, j))
         *cuts, bonds = self.comm.summed(np.array([*cut, len(i)], dtype=np.int64)).tolist()
         return np.array(cuts) / bonds
 
@@ -186,6 +186,8 @@ class Share(Place):
 
     def gathered(self, values: Array) -> Array | None:
         """Values (R, N, ...) of all replicas on the whole lattice, in the memory of the first rank; None on the others."""
+        if self.world.size == 1:
+            return values
         rows = [np.concatenate(list(parts_of(one)) or [values[0][:0]]) for _, one in self.streams(values)]
         return np.stack(rows) if self.world.rank == 0 else None
 

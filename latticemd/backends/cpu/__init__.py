@@ -12,10 +12,13 @@ from latticemd.backends.cpu.reductions import all_bounded, dot, kinetic_energy, 
 from latticemd.backends.cpu.spins import spins_first_half, spins_second_half
 from latticemd.backends.cpu.stencil import neighbour_sum
 from latticemd.backends.cpu.thermostats import nose_hoover, resampling
+from latticemd.backends.specification import cut_bonds, group_sums
 
 __all__ = [
     "all_bounded",
+    "cut_bonds",
     "dot",
+    "group_sums",
     "kinetic_energy",
     "neighbour_sum",
     "normals",

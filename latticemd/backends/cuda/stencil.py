@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from cuda_kernels import stencil as kernels
 from cuda_kernels.device import THREADS
-from latticemd.backends.cuda.arrays import Array, launch, to_device
+from latticemd.backends.cuda.arrays import Array, launch, resident
 from latticemd.lattice import Stencil
-
-_rows: dict[int, tuple[Stencil, Array]] = {}  # rows of stencils that are on the device, kept with what they belong to
 
 
 def neighbour_sum(stencil: Stencil, x: Array, base: Array, own: float, theirs: float, out: Array) -> None:
@@ -26,8 +26,4 @@ def neighbour_sum(stencil: Stencil, x: Array, base: Array, own: float, theirs: f
 
 def rows_of(stencil: Stencil) -> Array:
     """Its rows on the device; copied there when they are first asked for."""
-    if id(stencil) not in _rows:
-        if len(_rows) >= 8:  # a run has one lattice; tests have many
-            _rows.pop(next(iter(_rows)))
-        _rows[id(stencil)] = stencil, to_device(stencil.rows, "i4")
-    return _rows[id(stencil)][1]
+    return resident(stencil.rows, np.int32)
