@@ -128,11 +128,13 @@ def test_an_error_of_one_rank_ends_all_of_them(tmp_path):
 
 
 def test_an_error_of_all_is_said_once(tmp_path):
-    (tmp_path / "in.yaml").write_text(INPUTS["replicas"].replace("replicas: 4", "replicas: 2").lstrip())
+    (tmp_path / "in.yaml").write_text(
+        INPUTS["replicas"].replace("replicas: 4", "replicas: 2").replace("poles", "ed").lstrip()
+    )
     code, words = ended(mpirun(3, str(BIN / "latticemd"), "run", "in.yaml", cwd=tmp_path, stdout=subprocess.DEVNULL))
     assert code == 2
     assert words.count("error:") == 1
-    assert "forcefield poles needs all sites" in words
+    assert "forcefield ed needs all sites" in words
     assert "at most 2 rank(s), and 3 were started" in words
 
 
