@@ -355,7 +355,7 @@ def test_the_bar_counts_the_decades_of_force_that_are_done():
     decades = np.log10(largest_force(state)[0] / 1e-6)
     minimize(state, system, FIRE, 2000, watch=progress)
     progress.close()
-    task = progress._bar.tasks[0]
+    task = progress._meter._bar.tasks[0]
     assert task.total == task.completed == pytest.approx(decades)
     assert f"step {state.step} " in screen.getvalue()
 

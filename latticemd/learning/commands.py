@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -27,9 +28,9 @@ def label(
 
     from latticemd.learning.labelling import label as label_trajectories
     from latticemd.learning.labelling import plan_labels, require_free
-    from latticemd.learning.progress import Progress
     from latticemd.learning.workers import label_in_processes, label_on_ranks
     from latticemd.parallel.launch import first_alone, together
+    from latticemd.reporters.meter import Meter
     from latticemd.runner import noted_signals, plain_logging
     from latticemd.terminal import print_dataset
 
@@ -45,7 +46,8 @@ def label(
             plain_logging()
         console = Console(stderr=True)
         shown = console.is_terminal and world.rank == 0
-        progress = Progress("step", plan.cost, console if shown else None)
+        log = logging.getLogger("latticemd.learning")
+        progress = Meter(log, "step", plan.cost, console if shown else None)
         with noted_signals() as interrupted:
 
             def stop() -> bool:

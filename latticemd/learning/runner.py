@@ -26,13 +26,13 @@ from latticemd.learning.errors import ForceErrors, force_errors
 from latticemd.learning.figure import draw_training
 from latticemd.learning.modelfile import Card, load_network, parameter_ranges, save_network, symmetry_of
 from latticemd.learning.networks import Bound, build_network, require_torch
-from latticemd.learning.progress import Progress
 from latticemd.learning.trainer import Trainer
 from latticemd.output.provenance import made_with
 from latticemd.output.summary import write_summary, write_text_atomically
 from latticemd.parallel.comm import Alone
 from latticemd.parallel.distributed import process_group
 from latticemd.parallel.launch import first_enters
+from latticemd.reporters.meter import Meter
 from latticemd.runner import log_file, noted_signals
 
 log = logging.getLogger("latticemd.learning")
@@ -106,7 +106,7 @@ class _Session:
         module = build_network(name, parameters, model, train_input.seed)
         self.bound = Bound(name, parameters, model, module)
         self.trainer = Trainer(train_input, split, self.bound, world)
-        self.progress = Progress("step", self.trainer.total_steps, console)
+        self.progress = Meter(log, "step", self.trainer.total_steps, console)
         self.data = {name: _about(trajectories) for name, trajectories in split.sets.items()}
         self.start = _weights_of(train_input) if train_input.start is not None and not directory.resumes else None
         self.saved = 0.0  # seconds of training that the checkpoint has
