@@ -1,4 +1,5 @@
-"""Chebyshev recursion of coloured vectors on the device, for any lattice that has a stencil and one hopping.
+"""Chebyshev recursion of coloured vectors on the device: along rows for a lattice with a stencil and one hopping, from a table of
+neighbours and amplitudes for all other real hops.
 
 T_k+1 = 2 h T_k - T_k-1 overwrites T_k-1 and takes from T_k+1 what the vector asks for in the same sweep, so that a step reads
 two fields and writes one. A site belongs to one colour, so to one thread of all vectors: nothing is added up by two of them.
@@ -92,3 +93,41 @@ def step(
                 value -= other[v, row, inside]
             other[v, row, inside] = value
             _take(r, i, k, vector, float(value), colours, series, density, energy)
+
+
+@kernel
+def listed_step(
+    neighbours: Array,
+    amplitudes: Array,
+    per_row: int,
+    vectors: int,
+    first: int,
+    k: int,
+    levels: Array,
+    scale: Array,
+    colours: Array,
+    series: Array,
+    now: Array,
+    other: Array,
+    density: Array,
+    energy: Array,
+) -> None:
+    """The same as `step`, for neighbours (N, z), -1 for none, and amplitudes (N, z), which times `scale` (R,) are those of 2 h.
+
+    now, other (R V, N). All vectors read the same table, which is small beside them.
+    """
+    v, block = row_and_block(per_row)
+    site = block * THREADS + cuda.threadIdx.x
+    if site >= now.shape[1]:
+        return
+    r, vector = v // vectors, first + v % vectors
+    total = scale[r] - scale[r]
+    for z in range(neighbours.shape[1]):
+        beside = neighbours[site, z]
+        if beside >= 0:
+            total += amplitudes[site, z] * now[v, beside]
+    value = levels[r, site] * now[v, site] + scale[r] * total
+    if k > 1:
+        value -= other[v, site]
+    other[v, site] = value
+    _take(r, site, k, vector, float(value), colours, series, density, energy)

@@ -49,5 +49,5 @@ def shared_source(module: ModuleType, *names: str, **known: Any) -> SimpleNamesp
 def _scalars() -> ModuleType:
     """What the ground floor asks of NumPy, for scalars: numba's CUDA target has no universal functions of scalars."""
     numpy = ModuleType("scalars")
-    vars(numpy).update(sqrt=math.sqrt, floor=math.floor, uint64=np.uint64, float64=np.float64)
+    vars(numpy).update(sqrt=math.sqrt, floor=math.floor, uint64=np.uint64, int64=np.int64, float64=np.float64)
     return numpy

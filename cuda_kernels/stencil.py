@@ -1,4 +1,4 @@
-"""Sums over neighbours on the device, for any lattice that has a stencil."""
+"""Sums over neighbours on the device: along rows where a lattice has a stencil, from a table of neighbours on all others."""
 
 from __future__ import annotations
 
@@ -50,3 +50,20 @@ def neighbour_sum(
             place = (ahead * basis + hops[3 * k + 1]) * components + component
             total += float(x[line - row + rows[k, row], place])
     out[line, inside] = float(base[line, inside]) + own * float(x[line, inside]) + theirs * total
+
+
+@kernel
+def listed_sum(
+    neighbours: Array, components: int, per_row: int, x: Array, base: Array, own: float, theirs: float, out: Array
+) -> None:
+    """The same on arrays (R, N D), for a table of neighbours (N, z) with -1 where a site has fewer."""
+    r, block = row_and_block(per_row)
+    e = block * THREADS + cuda.threadIdx.x
+    if e < x.shape[1]:
+        site, component = e // components, e % components
+        total = 0.0
+        for z in range(neighbours.shape[1]):
+            other = neighbours[site, z]
+            if other >= 0:
+                total += float(x[r, other * components + component])
+        out[r, e] = float(base[r, e]) + own * float(x[r, e]) + theirs * total

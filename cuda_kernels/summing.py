@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import cuda
 
-from cuda_kernels.device import THREADS, device, kernel
-from cuda_kernels.threads import TURNS, row_and_block
+from cuda_kernels.device import device, kernel
 
 Array = Any
 
@@ -76,38 +74,6 @@ def sum_of_row(
         if t == 0:
             arrived[row] = 0
     return total
-
-
-@kernel
-def dot(a: Array, b: Array, factor: float, per_row: int, parts: Array, arrived: Array, out: Array) -> None:
-    """out[r] = factor sum_e a[r, e] b[r, e] of arrays (R, n), in double precision."""
-    scratch = cuda.shared.array(THREADS, np.float64)
-    last = cuda.shared.array(1, np.int32)
-    r, block = row_and_block(per_row)
-    own = 0.0
-    for turn in range(2 * TURNS):
-        e = (2 * TURNS * block + turn) * THREADS + cuda.threadIdx.x
-        if e < a.shape[1]:
-            own += float(a[r, e]) * float(b[r, e])
-    total = sum_of_row(own, r, block, per_row, parts, arrived, scratch, last)
-    if last[0] == 1 and cuda.threadIdx.x == 0:
-        out[r] = factor * total
-
-
-@kernel
-def total(a: Array, per_row: int, parts: Array, arrived: Array, out: Array) -> None:
-    """out[r] = sum_e a[r, e] of an array (R, n), in double precision."""
-    scratch = cuda.shared.array(THREADS, np.float64)
-    last = cuda.shared.array(1, np.int32)
-    r, block = row_and_block(per_row)
-    own = 0.0
-    for turn in range(2 * TURNS):
-        e = (2 * TURNS * block + turn) * THREADS + cuda.threadIdx.x
-        if e < a.shape[1]:
-            own += float(a[r, e])
-    found = sum_of_row(own, r, block, per_row, parts, arrived, scratch, last)
-    if last[0] == 1 and cuda.threadIdx.x == 0:
-        out[r] = found
 
 
 @kernel

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import lapack
 from scipy.special import expit
 
-from forcefields.hopping import plain_matrix
+from forcefields.hopping import only_onsite
 from forcefields.memory import require_memory
 from latticemd.backends import on_device
 from latticemd.forcefield import Array, Capabilities, Electrons
@@ -47,7 +47,7 @@ class ExactDiagonalisation:
             density=True,
             halo=None,
             bytes_needed=2 * matrices * undistorted.size**2 * undistorted.amplitude.itemsize,
-            cuda=plain_matrix(model),
+            cuda=only_onsite(model),
         )
 
     def prepare(self, model: Model, replicas: int) -> None:

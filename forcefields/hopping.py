@@ -242,21 +242,37 @@ def has_bonds_of(lattice: Lattice, hops: Hops, *types: str) -> bool:
     return hops.i is bonds.i or (np.array_equal(hops.i, bonds.i) and np.array_equal(hops.j, bonds.j))
 
 
+def same_hops(first: Hops, second: Hops) -> bool:
+    """Whether hops join the same sites with the same amplitudes."""
+    return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in ("i", "j", "amplitude"))
+
+
 def square_hopping(model: Model) -> float | None:
     """The one real amplitude of all nearest-neighbour hops of a square lattice [energy]; None for any other model."""
+    return uniform_hopping(model, "square")
+
+
+def uniform_hopping(model: Model, *types: str) -> float | None:
+    """The one real amplitude of all hops, between nearest neighbours of a periodic lattice of one of these types, or of any
+    [energy]; None for any other model.
+    """
     if model.needs_bonds or model.orbitals > 1:
         return None
     hops = model.hops()
-    if np.iscomplexobj(hops.amplitude) or not has_bonds_of(model.lattice, hops, "square"):
+    if np.iscomplexobj(hops.amplitude) or not has_bonds_of(model.lattice, hops, *(types or (model.lattice.type,))):
         return None
     lowest, highest = float(hops.amplitude.min()), float(hops.amplitude.max())
     return lowest if lowest == highest else None
 
 
+def only_onsite(model: Model) -> bool:
+    """Whether only what is within sites follows x, and computes where x lives, and mu is given; all orbitals hop alike."""
+    return model.portable and model.filling is None and not model.needs_bonds and model.hops().amplitude.ndim == 1
+
+
 def plain_matrix(model: Model) -> bool:
-    """Whether H_el of a model is a real matrix whose diagonal alone follows x, where mu is given."""
-    plain = model.portable and model.filling is None and model.orbitals == 1 and not model.needs_bonds
-    return plain and not np.iscomplexobj(model.hops().amplitude)
+    """The same of one orbital: the diagonal of H_el alone follows x."""
+    return model.orbitals == 1 and only_onsite(model)
 
 
 class OfModel(Generic[T]):

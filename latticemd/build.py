@@ -176,8 +176,7 @@ def _require_kernels(run: RunInput, system: System) -> None:
     model = system.model
     if model.motion is Motion.OCCUPATION or not model.portable:
         raise InputError(
-            f"model {run.model.name} with these parameters does not compute on a GPU: so far those do whose sites are all alike "
-            "and whose lattice is periodic; use --backend cpu"
+            f"model {run.model.name} does not compute on a GPU; holstein and double_exchange do, on any lattice; use --backend cpu"
         )
     if not system.capabilities.cuda:
         raise InputError(

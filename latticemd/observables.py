@@ -1,7 +1,8 @@
 """Numbers that characterise a configuration: order, domain walls, structure factor, correlations, temperature.
 
 Pure functions of arrays with the replicas R first; nothing is read, written or remembered. A scalar field on the sites
-has shape (R, N) with N in site order; Fourier quantities live on the cell grid in FFT order, so that on a lattice of
+has shape (R, N) with N in site order, on the host or, where structure factors and correlations of a run on a GPU are asked for,
+there; Fourier quantities live on the cell grid in FFT order, so that on a lattice of
 shape (L_1, ..., L_d) the entry m belongs to
 
     q_m = sum_a (m_a / L_a) b_a,     a_i . b_j = 2 pi delta_ij          [1/length]
@@ -13,12 +14,13 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from latticemd.backends import kernels_for, on_device, on_host, table_beside
 from latticemd.errors import InputError
 from latticemd.lattice import Bonds, Lattice
 
@@ -71,8 +73,8 @@ def structure_factor_at(field: Array, lattice: Lattice, q: Array) -> Array:
     A direct sum for a few q, on lattices with any basis and boundary: O(R N K) time and O(N K) memory. A `q` that does not
     fit the periodic box is allowed, but then the result depends on where the box is cut.
     """
-    phase = lattice.positions @ np.atleast_2d(q).T
-    real, imaginary = field @ np.cos(phase), field @ np.sin(phase)
+    waves = _waves(lattice, tuple(map(tuple, np.atleast_2d(q).tolist())))
+    real, imaginary = (field @ table_beside(wave, field) for wave in waves)
     return (real**2 + imaginary**2) / lattice.sites
 
 
@@ -246,11 +248,34 @@ class _Rings:
 
     def average(self, values: Array) -> tuple[Array, Array]:
         """(distance (K,), average (R, K)) of values (R, ...) on the grid."""
-        inside = values.reshape(len(values), -1)[:, self.inside]
-        return self.distance.copy(), np.array([np.bincount(self.ring, row) / self.members for row in inside])
+        flat = values.reshape(len(values), -1)
+        if on_device(values):
+            return self.distance.copy(), on_host(kernels_for(flat).group_sums(flat, *self._by_ring)) / self.members
+        return self.distance.copy(), np.array(
+            [np.bincount(self.ring, row) / self.members for row in flat[:, self.inside]]
+        )
+
+    @cached_property
+    def _by_ring(self) -> tuple[Array, Array]:
+        """The points inside, ring after ring, and where each ring begins among them and the last one ends, (K + 1,)."""
+        points = self.inside[np.argsort(self.ring, kind="stable")]
+        first = np.concatenate([[0], np.cumsum(self.members)])
+        for table in (points, first):
+            table.setflags(write=False)
+        return points, first
 
 
-@lru_cache(maxsize=4)  # each frame of a run asks for the same rings
+@lru_cache(maxsize=4)  # each frame of a run asks for the same waves
+def _waves(lattice: Lattice, q: tuple[tuple[float, ...], ...]) -> tuple[Array, Array]:
+    """cos q.r_i and sin q.r_i, (N, K)."""
+    phase = lattice.positions @ np.array(q).T
+    waves = np.cos(phase), np.sin(phase)
+    for wave in waves:
+        wave.setflags(write=False)
+    return waves
+
+
+@lru_cache(maxsize=4)  # and for the same rings
 def _rings_of_cells(lattice: Lattice) -> _Rings:
     vectors = lattice.vectors
     return _Rings.around_origin(_on_grid(lattice) @ vectors, np.array(lattice.shape)[:, None] * vectors, vectors)

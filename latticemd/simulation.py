@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from latticemd.backends import beside, on_host
+from latticemd.backends import beside, kernels_for, on_host
 from latticemd.errors import InputError
 from latticemd.models.model import Model
 from latticemd.parallel.share import Share
@@ -27,8 +27,9 @@ Array = NDArray[Any]
 class Frame:
     """What can be seen at one step; each quantity is computed when a reporter first asks for it.
 
-    Positions, momenta, forces, density and energies are arrays on the host, brought there when they are asked for; forces are first
-    evaluated where the integrator's word leaves them behind the positions. `state` itself may be on a GPU.
+    Positions, momenta, forces, density, energies and order are arrays on the host, brought there when they are asked for; forces
+    are first evaluated where the integrator's word leaves them behind the positions. `state` itself may be on a GPU, and what has
+    "in place" in its name too. Sums over sites are taken there, so that reporters of numbers bring numbers only.
     """
 
     def __init__(self, state: State, system: System, integrator: Propagator) -> None:
@@ -70,7 +71,12 @@ class Frame:
     @cached_property
     def density(self) -> Array:
         """Electrons per site (R, N); NaN where the force field does not know it."""
-        return on_host(self.system.density)
+        return on_host(self.density_in_place)
+
+    @property
+    def density_in_place(self) -> Array:
+        """Electrons per site (R, N), where the state lives."""
+        return self.system.density
 
     @property
     def uncertainty(self) -> Array:
@@ -117,24 +123,35 @@ class Frame:
         return on_host(self.integrator.conserved_energy(self.state, self._system))
 
     @cached_property
+    def virial(self) -> Array:
+        """sum_a x_a f_a, (R,) [energy]."""
+        _ = self.system
+        return on_host(kernels_for(self.state.x).dot(self.state.x, self.state.f, self.share))
+
+    @cached_property
     def order_field(self) -> Array:
         """The local order parameter (R, N)."""
+        return on_host(self.order_field_in_place)
+
+    @cached_property
+    def order_field_in_place(self) -> Array:
+        """The local order parameter (R, N), where the state lives."""
         return self.system.order_field(self.state, self.step)
 
     @cached_property
     def order_parameter(self) -> Array:
         """|1/N sum_i phi_i| of the order field, (R,)."""
-        return np.abs(self.share.total(self.order_field)) / self.share.whole.sites
+        return np.abs(on_host(self.share.total(self.order_field_in_place))) / self.share.whole.sites
 
     @cached_property
     def local_order(self) -> Array:
         """1/N sum_i |phi_i| of the order field, (R,)."""
-        return self.share.total(np.abs(self.order_field)) / self.share.whole.sites
+        return on_host(self.share.total(np.abs(self.order_field_in_place))) / self.share.whole.sites
 
     @cached_property
     def wall_fraction(self) -> Array:
         """Share of nearest-neighbour pairs that a domain wall cuts, see `observables.wall_fraction`, (R,)."""
-        return self.share.cut_bonds(self.order_field)
+        return self.share.cut_bonds(self.order_field_in_place)
 
 
 class Reporter(Protocol):
@@ -175,6 +192,7 @@ class Simulation:
         if not state.thermostat:
             bath = integrator.thermostat_variables(state.replicas)
             state.thermostat = {name: beside(value, state.x) for name, value in bath.items()}
+        system.house(state)
         system.update_forces(state, state.step)
 
     def run(self, steps: int, stop: Callable[[], bool] | None = None) -> None:

@@ -60,6 +60,7 @@ class System:
         self._x = self._f = self.electrons.force
         if self.share.divided:
             self._x, self._f = np.zeros_like(self.electrons.force), np.zeros_like(self.electrons.force)
+        self._guest: State | None = None  # whose positions and forces are kept in these arrays
         self.force_seconds = 0.0
         self.force_calls = 0
         require_interactions(forcefield, model)
@@ -76,6 +77,20 @@ class System:
         """The model with its ramped parameters at their values for this step."""
         return model_at(self.model, self.ramps, step)
 
+    def house(self, state: State) -> None:
+        """Keep positions and forces of a state beside their rims, where that saves copies at every step.
+
+        One state at a time: whichever was there before, or is met by forces of another one, gets arrays of its own again.
+        """
+        if self.share.divided:
+            self._empty_house()
+            state.x, state.f = self.share.housed(state.x, self._x), self.share.housed(state.f, self._f)
+            self._guest = state
+
+    def _empty_house(self) -> None:
+        if self._guest is not None:
+            self._guest.x, self._guest.f, self._guest = self._guest.x.copy(), self._guest.f.copy(), None
+
     def update_forces(self, state: State, step: int) -> None:
         """Evaluate the force field at state.x and write the total force to state.f.
 
@@ -85,10 +100,14 @@ class System:
         model, share = self.model_at(step), self.share
         kernels, waits = kernels_for(state.x), not on_device(state.x)
         self.electrons = self.electrons.beside(state.x)
-        if waits and share.anywhere(not kernels.all_bounded(state.x)):
+        if state is not self._guest:
+            self._empty_house()
+        extended = share.extending(state.x, self._x)
+        bounded = not waits or kernels.all_bounded(state.x)  # while others are on their way
+        self._x = extended()
+        if waits and share.anywhere(not bounded):
             raise Diverged(f"at step {step}: position {self._first_bad(state.x)}")
         started = time.perf_counter()
-        self._x = share.extended(state.x, self._x)
         try:
             self._solve(model, state, step)
         except ArithmeticError as error:
@@ -131,11 +150,9 @@ class System:
         return self.share.cropped(self.electrons.density)
 
     def order_field(self, state: State, step: int) -> Array:
-        """The local order parameter (R, N) from the electrons of the last `update_forces`."""
+        """The local order parameter (R, N) from the electrons of the last `update_forces`, where the state lives."""
         x = self._x if self.share.divided else state.x
-        # Signs of sublattices are on the host.
-        field = self.model_at(step).order_field(on_host(x), on_host(self.electrons.density))
-        return self.share.cropped(field)
+        return self.share.cropped(self.model_at(step).order_field(x, self.electrons.density))
 
     def exchange_energies(self, x: Array, step: int) -> Array:
         """What exchanging x (R, N, 1) between the two sites of each hop would add to the free energy, (R, B) [energy].

@@ -7,11 +7,13 @@ barriers and catches what is out of bounds; it has neither warps nor races.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import numpy as np
 import pytest
 
+from cuda_kernels import exact
 from cuda_kernels import window as window_kernels
 from cuda_kernels.letters import DRIFT, KICK, ORNSTEIN_UHLENBECK, ROTATION
 from cuda_kernels.window import windows
@@ -21,6 +23,7 @@ from forcefields.hopping import Graph
 from forcefields.kpm import KernelPolynomial
 from forcefields.kpm.chebyshev import fermi_series
 from forcefields.kpm.colouring import graph_colours, square_colours
+from forcefields.kpm.device import AlongRows, Listed
 from forcefields.kpm.device import OnDevice as KpmOnDevice
 from forcefields.kpm.probing import Coloured, OnGraph
 from forcefields.poles import PoleExpansion
@@ -28,13 +31,15 @@ from forcefields.window import Window
 from forcefields.window.expansion import expansion
 from forcefields.window.square import OnSquare as WindowOnSquare
 from latticemd import Holstein, Lattice, Ramp, Simulation, State, System
-from latticemd.backends import cuda, kernels_for, on_device, on_host, specification, to_device
+from latticemd.backends import cpu, cuda, kernels_for, on_device, on_host, specification, to_device
 from latticemd.backends.cuda.arrays import launch, parts, traffic
 from latticemd.errors import Diverged
 from latticemd.forcefield import Capabilities, Electrons
 from latticemd.integrators import load_integrator
+from latticemd.models.double_exchange import DoubleExchange
 from latticemd.models.hamiltonian import Hamiltonian
 from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
+from latticemd.reporters.observables import ObservableReporter
 from latticemd.schedules import When
 
 # The simulator's threads wait for each other at barriers while its main thread looks on; it must let go soon.
@@ -126,7 +131,11 @@ def test_resampled_kinetic_energies():
 @pytest.mark.parametrize("shape", [*SHAPES, (3, 290, 1)])
 def test_reductions(shape):
     a, b = arrays(shape, 2)
-    agree(on_both(lambda backend, a, b: (backend.dot(a, b), backend.kinetic_energy(a, 0.25)), a, b), 1e-11)
+
+    def sums(backend, a, b):
+        return backend.dot(a, b), backend.kinetic_energy(a, 0.25), backend.total(a)
+
+    agree(on_both(sums, a, b), 0.0)  # rounded once, here as there
     assert cuda.all_bounded(to_device(a))
     for value in (np.nan, np.inf, -np.inf, 2.0**60, -1e300):
         spoiled = a.copy()
@@ -134,14 +143,54 @@ def test_reductions(shape):
         assert not cuda.all_bounded(to_device(spoiled))
 
 
-def test_sums_do_not_depend_on_the_batch():
+def test_sums_are_exact():
+    """Orders of magnitude apart, cancelling, subnormal, halfway between two doubles: the double next to the sum, as on the CPU."""
+    rng = np.random.default_rng(2)
+    spread = rng.normal(size=300) * 10.0 ** rng.uniform(-300, 260, size=300)
+    rows = np.zeros((7, 600))
+    rows[0, :300], rows[0, 300:], rows[0, 5] = spread, -spread, 3.0
+    rows[1, :300] = spread
+    rows[2, :3] = 1.0, 2.0**-53, 2.0**-300
+    rows[3, [1, 300, 599]] = 1.0, 2.0**-53, -(2.0**-300)
+    rows[4, ::2] = 5e-324
+    rows[5] = rng.normal(size=600)
+    rows[5, 0] = np.nan
+    device = on_host(cuda.total(to_device(rows[:, :, None])))
+    np.testing.assert_array_equal(device[[0, 1, 2, 3, 4, 6]], specification.total(rows[[0, 1, 2, 3, 4, 6]]))
+    assert np.isnan(device[5])
+    np.testing.assert_array_equal(device, cpu.total(rows))
+    again = on_host(cuda.total(to_device(rows[:, :, None])))
+    np.testing.assert_array_equal(again, device)  # the tallies are left empty
+
+
+def test_sums_do_not_depend_on_the_batch_or_on_blocks(monkeypatch):
     a = arrays((3, 300, 1), 1)[0]
     alone = [on_host(cuda.dot(to_device(a[r : r + 1]), to_device(a[r : r + 1])))[0] for r in range(3)]
     assert alone == on_host(cuda.dot(to_device(a), to_device(a))).tolist()
+    monkeypatch.setattr(exact, "MOST_BLOCKS", 2)  # which go round
+    assert alone == on_host(cuda.dot(to_device(a), to_device(a))).tolist()
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("square", (7, 6)), ("honeycomb", (4, 9)), ("cubic", (3, 4, 5))])
+def test_bonds_that_walls_cut(kind, shape):
+    bonds = Lattice(kind, shape, boundary="open").bonds()
+    field = arrays((3, Lattice(kind, shape).sites, 1), 1)[0][:, :, 0]
+    field[1, ::3] = 0.0
+    agree(on_both(lambda backend, f: backend.cut_bonds(f, bonds.i, bonds.j), field), 0.0)
+
+
+def test_sums_over_groups():
+    members, first = np.random.default_rng(0).permutation(50)[:43], np.array([0, 1, 20, 43])
+    for table in (members, first):
+        table.setflags(write=False)
+    agree(on_both(lambda backend, v: backend.group_sums(v, members, first), arrays((2, 50, 1), 1)[0][:, :, 0]))
 
 
 class Springs:
-    """A force field that knows how to compute where x lives: F = -3x/10."""
+    """A force field that knows how to compute where x lives: F = -3x/10, and a density of whatever x says."""
+
+    def __init__(self, density=lambda x: 0.5):
+        self.density = density
 
     def capabilities(self, model, replicas):
         return Capabilities(True, True, True, True, 0, 0, cuda=True)
@@ -150,7 +199,7 @@ class Springs:
 
     def evaluate(self, model, x, step, out):
         out.force[...] = -0.3 * x
-        out.density[...] = 0.5
+        out.density[...] = self.density(x)
         out.mu[...] = 0.0
         out.energy[...] = 0.15 * kernels_for(x).dot(x, x)
 
@@ -205,6 +254,47 @@ def test_a_run_crosses_the_bus_when_a_reporter_asks():
     simulation.run(8)
     assert [step for step, *_ in seen] == [0, 4, 8]
     assert traffic.crossings - before == 3  # positions, once for each frame
+
+
+def made_with_all_observables(shape, device):
+    """A run of three steps that reports every number at each, and the reporters."""
+    model = Holstein(Lattice("square", shape))
+    state = State.at_rest(arrays((2, model.lattice.sites, 1), 1)[0])
+    moves = load_integrator("langevin")(dt=0.05, temperature=Ramp.constant(0.1), friction=0.2)
+    forcefield = Springs(lambda x: 0.5 + 0.3 * x[..., 0] / (1.0 + x[..., 0] * x[..., 0]))
+    names = {name: {} for name in ("energy", "temperature", "order_parameter", "wall_fraction", "correlation")}
+    names["structure_factor"] = {"q": [[1.0, 1.0], [0.0, 0.5]]}
+    reporters = [ObservableReporter(name, When(every=1), options=options) for name, options in names.items()]
+    simulation = Simulation(System(model, forcefield, 2), moves, state.on_device() if device else state, reporters)
+    return simulation, reporters
+
+
+def test_numbers_cross_the_bus_and_not_the_fields_they_are_made_of():
+    """Per report 8 numbers of each replica, the alarm and a correlation function, whatever the number of sites is."""
+    sizes = []
+    for shape, rings in (((6, 6), 4), ((12, 12), 7)):
+        (host, seen), (device, found) = (made_with_all_observables(shape, where) for where in (False, True))
+        host.run(1)
+        device.run(1)
+        before = dataclasses.replace(traffic)
+        device.run(2)
+        host.run(2)
+        assert traffic.bytes_to_device == before.bytes_to_device
+        sizes.append(traffic.bytes_to_host - before.bytes_to_host - 2 * 8 * rings)
+        for here, there in zip(seen, found, strict=True):
+            assert here.last.keys() == there.last.keys()
+            for name, value in here.last.items():
+                np.testing.assert_allclose(there.last[name], value, rtol=1e-11, atol=1e-12, err_msg=name)
+    assert sizes == [2 * 8 * 8 + 4] * 2
+
+
+def test_order_on_the_device_is_that_of_the_cpu_to_the_byte():
+    """The same density makes the same numbers, as sums are exact and signs are signs."""
+    (host, _), (device, _) = (made_with_all_observables((6, 6), where) for where in (False, True))
+    frames = host.frame(), device.frame()
+    for name in ("order_parameter", "local_order", "wall_fraction", "virial", "kinetic_energy"):
+        np.testing.assert_array_equal(getattr(frames[1], name), getattr(frames[0], name), err_msg=name)
+    np.testing.assert_array_equal(frames[1].order_field, frames[0].order_field)
 
 
 def test_single_precision_follows_double():
@@ -305,14 +395,12 @@ def test_a_window_shared_by_several_lanes():
     np.testing.assert_allclose(on_host(density)[0], expected.onsite[0, :2], rtol=1e-13)
 
 
-@pytest.mark.parametrize(("kind", "shape", "colours"), [("square", (4, 6), 4), ("honeycomb", (3, 4), 2)])
-def test_kpm_against_its_specification(kind, shape, colours):
-    model = Holstein(Lattice(kind, shape), electronic_temperature=0.5, mu=0.1)
+def kpm_against_its_specification(model, hopping, numbers):
+    """Of coloured vectors on the device and of sparse matrices, with the same interval and series."""
     x = np.random.default_rng(0).normal(size=(2, model.lattice.sites, 1))
     x[1] *= 0.5  # so that replicas have different numbers of moments
-    numbers = square_colours(shape, colours) if kind == "square" else graph_colours(Graph.of_model(model), colours)
     for precision, tolerance in ((np.float64, 1e-12), (np.float32, 2e-6)):
-        vectors = KpmOnDevice(model.lattice, -1.0, to_device(numbers, np.int32), int(numbers.max()) + 1, precision)
+        vectors = KpmOnDevice(hopping(precision), to_device(numbers, np.int32), int(numbers.max()) + 1, precision)
         levels = to_device(model.onsite(x))
         bounds = vectors.intervals(levels)
         series = [one.cut(one.enough(0.1)) for one in (fermi_series(each, 0.1, 0.5) for each in bounds)]
@@ -322,6 +410,102 @@ def test_kpm_against_its_specification(kind, shape, colours):
         np.testing.assert_allclose(on_host(density), seen.diagonal, atol=tolerance)
         expected = [(one.energy * trace).sum() for one, trace in zip(series, seen.traces, strict=True)]
         np.testing.assert_allclose(on_host(energy), expected, atol=100 * tolerance)
+
+
+@pytest.mark.parametrize(("kind", "shape", "colours"), [("square", (4, 6), 4), ("honeycomb", (3, 4), 2)])
+def test_kpm_along_rows(kind, shape, colours):
+    model = Holstein(Lattice(kind, shape), electronic_temperature=0.5, mu=0.1)
+    numbers = square_colours(shape, colours) if kind == "square" else graph_colours(Graph.of_model(model), colours)
+    kpm_against_its_specification(model, lambda _: AlongRows(model.lattice, -1.0), numbers)
+
+
+UNEQUAL = [
+    Holstein(Lattice("square", (4, 5), boundary=["open", "antiperiodic"]), anisotropy=0.3),
+    Holstein(Lattice("triangular", (4, 4)), next_hopping=0.2, disorder=1.0),
+    Holstein(Lattice("kagome", (2, 3), boundary="open"), vacancies=0.2, disorder=0.5),
+]
+
+
+@pytest.mark.parametrize("model", UNEQUAL, ids=lambda model: model.lattice.type)
+def test_kpm_with_hops_from_a_table(model):
+    model = dataclasses.replace(model, electronic_temperature=2.0, mu=0.1)
+    numbers = graph_colours(Graph.of_model(model), 2)
+    kpm_against_its_specification(model, lambda precision: Listed(Graph.of_model(model), precision), numbers)
+
+
+@pytest.mark.parametrize("model", UNEQUAL, ids=lambda model: model.lattice.type)
+def test_sites_that_are_not_alike(model):
+    """Forces, energies and the order field with disorder, vacancies, ends and phases; nothing crosses the bus for them."""
+    model = dataclasses.replace(model, electronic_temperature=0.5)
+    pairs, crossed = forces_on_both(ExactDiagonalisation(), model)
+    agree(pairs, 1e-11)
+    assert crossed == 0
+    x, density = arrays((2, model.lattice.sites, 1), 2)
+    order = model.order_field(to_device(x), to_device(density[:, :, 0]))
+    np.testing.assert_array_equal(on_host(order), model.order_field(x, density[:, :, 0]))
+
+
+SPINS = [
+    DoubleExchange(Lattice("square", (3, 4)), electronic_temperature=0.3, superexchange=0.2, field=0.1),
+    DoubleExchange(
+        Lattice("honeycomb", (2, 3), boundary=["open", 0.3]), electronic_temperature=0.3, superexchange=0.2,
+        order="antiferromagnet", coupling=2.0, mu=-1.0,
+    ),
+]  # fmt: skip
+
+
+def spins_on_both(model, steps):
+    """Runs of `llg` on the CPU and on the device, and what crossed the bus after the first step."""
+    x = np.random.default_rng(1).normal(size=(2, model.lattice.sites, 3))
+    runs, crossed = [], []
+    for device in (False, True):
+        state = State.at_rest(model.admissible(x))
+        moves = load_integrator("llg")(dt=0.02, temperature=Ramp.constant(0.1), damping=0.2)
+        system = System(model, ExactDiagonalisation(), 2)
+        run = Simulation(system, moves, state.on_device() if device else state)
+        moves.step(run.state, system)
+        before = traffic.crossings
+        for _ in range(steps - 1):
+            moves.step(run.state, system)
+        crossed.append(traffic.crossings - before)
+        runs.append(run)
+    return runs, crossed
+
+
+@pytest.mark.parametrize("model", SPINS, ids=lambda model: model.order)
+def test_spins_precess_in_the_field_of_electrons_on_the_device(model):
+    (host, device), crossed = spins_on_both(model, 3)
+    assert crossed == [0, 0]
+    frames = host.frame(), device.frame()
+    for name in (
+        "positions", "force", "density", "free_energy", "conserved_energy", "order_field", "order_parameter", "local_order"
+    ):  # fmt: skip
+        np.testing.assert_allclose(getattr(frames[1], name), getattr(frames[0], name), rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(np.linalg.norm(frames[1].positions, axis=2), 1.0, rtol=1e-14)
+
+
+def test_hops_that_pick_up_a_phase():
+    """A twisted boundary makes H complex; densities and energies stay real."""
+    model = Holstein(Lattice("square", (4, 4), boundary=[0.3, "periodic"]), electronic_temperature=0.5)
+    agree(forces_on_both(ExactDiagonalisation(), model)[0], 1e-11)
+    agree(forces_on_both(PoleExpansion(tolerance=1e-9), model)[0], 1e-7)
+    assert not KernelPolynomial(colours=2).capabilities(model, 1).cuda
+
+
+@pytest.mark.parametrize("components", [1, 2])
+def test_listed_sum(components):
+    neighbours = Lattice("kagome", (3, 3), boundary=["open", "periodic"]).neighbours()
+    assert neighbours.min() == -1
+    x, base = arrays((2, len(neighbours), components), 2)
+    agree(on_both(lambda b, x, base, out: b.listed_sum(neighbours, x, base, 0.7, -0.3, out), x, base, x))
+
+
+@pytest.mark.parametrize("forcefield", [Cavity(radius=1, poles=3), Window(width=5, tolerance=1e-2)])
+def test_disorder_is_a_matter_of_levels(forcefield, few_widths):
+    model = dataclasses.replace(SQUARE, disorder=1.0)
+    pairs, crossed = forces_on_both(forcefield, model, 1)
+    agree(pairs, 1e-12)
+    assert crossed == 0
 
 
 def test_kpm_agrees_to_its_tolerance():

@@ -79,7 +79,8 @@ def test_single_precision_of_positions_is_for_gpus(run_input, tmp_path):
 
 @pytest.mark.parametrize(("setting", "sentence"), [
     ("forcefield={name: auto}", "forcefield auto has no kernels for GPUs"),
-    ("model={name: holstein, disorder: 1.0}", "does not compute on a GPU"),
+    ("model={name: holstein, vacancies: 0.1}", "forcefield cavity has no kernels for GPUs with this model"),
+    ("model={name: ssh}", "holstein and double_exchange do, on any lattice"),
     ("lattice={type: square, shape: [20000, 20000]}", "GiB on the GPU, but only 16.00 GiB are free there"),
 ])  # fmt: skip
 def test_what_cannot_run_there_is_refused_beforehand(run_input, tmp_path, setting, sentence):

@@ -22,8 +22,10 @@ from cuda_kernels import (
     cavity,
     ceiling,
     chebyshev,
+    exact,
     motion,
     noise,
+    observing,
     reach,
     rescaling,
     spin_motion,
@@ -55,16 +57,22 @@ def kernels():
         yield f"split {number}", motion.split, (*word, x, x, x, u8, u8, u8, u8, u8, f8, i8, rows(f8, 1), *parts)
         yield f"overdamped {number}", motion.overdamped, (x, x, f8, f8, f8, u8, u8, u8, u8, i8, x)
         yield f"normals {number}", noise.normals, (u8, u8, u8, u8, u8, i8, x)
-        yield f"dot {number}", summing.dot, (x, x, f8, i8, *parts, rows(f8, 1))
+        tallies = (rows(i8), rows(types.int32, 1), rows(f8, 1))
+        yield f"dot {number}", exact.dot, (x, x, f8, i8, *tallies)
+        yield f"total {number}", exact.total, (x, i8, *tallies)
         yield f"note_unbounded {number}", summing.note_unbounded, (x1, f8, rows(types.int32, 1))
         hops = types.UniTuple(i8, 12)
         lattice = (rows(types.int32), hops, i8, i8, i8, i8)
         yield f"neighbour_sum {number}", stencil.neighbour_sum, (*lattice, x, x, f8, f8, x)
+        yield f"listed_sum {number}", stencil.listed_sum, (rows(types.int32), i8, i8, x, x, f8, f8, x)
         bath = (rows(f8, 1), *parts)
         spins = (x3, x3, f8, f8, f8, u8, u8, u8, u8, i8, x3, x3, *bath)
         yield f"first_half {number}", spin_motion.first_half, spins
         yield f"second_half {number}", spin_motion.second_half, (x3, x3, f8, f8, i8, x3, x3, *bath)
     yield "multiply_adds", ceiling.multiply_adds, (i8, types.float32, rows(types.float32, 1))
+    table = rows(types.int32, 1)
+    yield "cut_bonds", observing.cut_bonds, (rows(f8), table, table, i8, rows(i8, 1))
+    yield "group_sums", observing.group_sums, (rows(f8), table, table, rows(f8))
     chain = (rows(f8), rows(f8), rows(f8, 1), f8, f8, f8, rows(f8, 1), rows(f8, 1))
     yield "nose_hoover", rescaling.nose_hoover, chain
     yield "resampling", rescaling.resampling, (u8, u8, u8, u8, u8, f8, f8, rows(f8, 1), rows(f8, 1))
@@ -98,6 +106,9 @@ def electronic_kernels(patches, windows):
         found = (rows(f8), rows(f8))
         fields = (rows(number), rows(number, 1), *taken, t, t, *found)
         yield f"chebyshev step {number}", lambda: chebyshev.step, (*lattice, *fields)
+        tables = (rows(i4), rows(number), i8, i8, i8, i8)
+        listed = (*tables, rows(number), rows(number, 1), *taken, rows(number), rows(number), *found)
+        yield f"chebyshev listed step {number}", lambda: chebyshev.listed_step, listed
         yield f"chebyshev start {number}", lambda: chebyshev.start, (i8, i8, *taken, rows(number), *found)
 
 

@@ -20,6 +20,7 @@ from test_testing import (
     ThereIsNoWayBack,
 )
 
+from forcefields.cavity import Cavity
 from latticemd import Ramp
 from latticemd.config import load_input
 from latticemd.integrators import load_integrator
@@ -231,3 +232,20 @@ def test_what_a_force_field_does_not_promise_is_not_held_against_it(load):
         "energy balance with the bath",
         "one rank = many ranks",
     }
+
+
+def test_two_blocks_are_moved_as_one_lattice(load):
+    """Where a force field is as local as it says, to the byte; one that sees farther than it says is found out."""
+    shape = "lattice.shape=[14, 12]"
+    checks = {check.name: check for check in verify(load(shape, "forcefield.name=cavity", "forcefield.radius=1"))}
+    found = checks["one rank = many ranks"]
+    assert (found.verdict, found.value) == ("pass", 0.0)
+
+    class Boasts(Cavity):
+        def capabilities(self, model, replicas):
+            return dataclasses.replace(super().capabilities(model, replicas), halo=1, rim=1)
+
+    register("forcefield", "boasts", Boasts)
+    found = {check.name: check for check in verify(load(shape, "forcefield.name=boasts"))}["one rank = many ranks"]
+    assert found.verdict == "fail"
+    assert found.value > 1e-6

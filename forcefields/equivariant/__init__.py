@@ -1,6 +1,6 @@
 """Lattice-equivariant layers for any finite group of a lattice and the internal symmetries of its model."""
 
-from forcefields.equivariant.blocks import GatedBlock, Lift, Pair
+from forcefields.equivariant.blocks import GatedBlock, Lift, Pair, RegularBlock, sign_regular
 from forcefields.equivariant.convolution import Convolution, convolved, wrapped
 from forcefields.equivariant.fields import INTERNAL_COMPONENTS, Fields
 from forcefields.equivariant.group import LatticeGroup
@@ -18,11 +18,13 @@ __all__ = [
     "Lift",
     "Pair",
     "PairProducts",
+    "RegularBlock",
     "Representation",
     "TensorProduct",
     "clebsch_gordan",
     "convolved",
     "intertwiners",
     "representation",
+    "sign_regular",
     "wrapped",
 ]

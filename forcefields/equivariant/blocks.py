@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,16 +17,59 @@ Pair = tuple[Tensor, Tensor | None]  # even and odd features, see `forcefields.e
 class Lift(nn.Module):
     """A convolution of even and of odd features each by itself: into a network, or out of it."""
 
-    def __init__(self, even: tuple[Fields, Fields], odd: tuple[Fields, Fields] | None, radius: float) -> None:
+    def __init__(
+        self, even: tuple[Fields, Fields], odd: tuple[Fields, Fields] | None, radius: float, gain: float = 1.0
+    ) -> None:
         super().__init__()
-        self.even = Convolution(*even, radius, bias=even[1].permutes)
-        self.odd = Convolution(*odd, radius) if odd else None
+        self.even = Convolution(*even, radius, bias=even[1].permutes, gain=gain)
+        self.odd = Convolution(*odd, radius, gain=gain) if odd else None
         self.reach = self.even.reach
 
     def forward(self, features: Pair, wrap: bool) -> Pair:
         """New features on the same cells."""
         even, odd = features
         return self.even(even, wrap), None if self.odd is None or odd is None else self.odd(odd, wrap)
+
+
+def sign_regular(features: Pair, function: Callable[[Tensor], Tensor]) -> Pair:
+    """A function of each channel, of features that are permuted: of the regular representation of the sign, where it changes.
+
+    even <- (f(even + odd) + f(even - odd))/2
+    odd  <- (f(even + odd) - f(even - odd))/2
+
+    even + odd and even - odd are what x and -x look like; odd -> -odd exchanges them.
+    """
+    even, odd = features
+    if odd is None:
+        return function(even), None
+    one, other = function(even + odd), function(even - odd)
+    return (one + other).mul_(0.5), (one - other).mul_(0.5)
+
+
+class RegularBlock(nn.Module):
+    """A residual block whose non-linearity acts on each channel of a regular representation, see `sign_regular`.
+
+    h <- h + V * silu(W * silu(h))
+
+    Even and odd features never meet in a convolution: with C of each, one costs half of what 2 C channels without the symmetry
+    take. There are odd features of one component at most, as those that turn with spins have no regular representation.
+    """
+
+    def __init__(self, hidden: Fields, components: int, radius: float, gain: float) -> None:
+        super().__init__()
+        if not hidden.permutes:
+            raise ValueError("functions of channels need features that are permuted")
+        if components > 1:
+            raise ValueError("a regular representation needs variables that at most change sign; use gated products")
+        pair = (hidden, hidden), ((hidden, hidden) if components else None)
+        self.first, self.second = Lift(*pair, radius), Lift(*pair, radius, gain)
+        self.reach = self.first.reach + self.second.reach
+
+    def forward(self, features: Pair, wrap: bool) -> Pair:
+        """Features of the same kinds on the same cells."""
+        inner = self.first(sign_regular(features, functional.silu), wrap)
+        even, odd = self.second(sign_regular(inner, functional.silu), wrap)
+        return features[0] + even, None if odd is None or features[1] is None else features[1] + odd
 
 
 class GatedBlock(nn.Module):

@@ -13,7 +13,7 @@ import numpy as np
 
 from forcefields.choice import Report, replica_of
 from forcefields.filling import chemical_potential
-from forcefields.hopping import Graph, OfModel, has_bonds_of, square_hopping
+from forcefields.hopping import Graph, OfModel, has_bonds_of, plain_matrix, square_hopping, uniform_hopping
 from forcefields.kpm.chebyshev import MOST_MOMENTS, Interval, Series, fermi_series, intervals
 from forcefields.kpm.colouring import colours_of_orbitals, graph_colours, square_colours
 from forcefields.kpm.distance import DISTANCES, Colouring, finest_needed
@@ -129,6 +129,9 @@ class KernelPolynomial:
     _square: OfModel[float | None] = field(
         init=False, default_factory=lambda: OfModel(square_hopping), repr=False, compare=False
     )
+    _uniform: OfModel[float | None] = field(
+        init=False, default_factory=lambda: OfModel(uniform_hopping), repr=False, compare=False
+    )
     _prepared: dict[int, Array] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def capabilities(self, model: Model, replicas: int) -> Capabilities:
@@ -158,7 +161,7 @@ class KernelPolynomial:
             halo=None,
             bytes_needed=needed,
             single=self.precision == "float32" and self._square(model) is not None,
-            cuda=self._uniform(model) is not None and not self._random and not self._chooses,
+            cuda=self._has_kernels(model),
             rim=self._rim(model),
         )
 
@@ -225,12 +228,12 @@ class KernelPolynomial:
 
     def _evaluate_on_device(self, model: Model, x: Array, out: Electrons) -> None:
         """At fixed mu; two numbers of each replica come back to the host, for the interval and the number of moments."""
-        from forcefields.kpm.device import OnDevice, colours_on_device
+        from forcefields.kpm.device import AlongRows, OnDevice, colours_on_device, listed
 
-        hopping, mu = self._uniform(model), model.mu or 0.0
-        assert hopping is not None, "see capabilities"
+        uniform, mu, precision = self._uniform(model), model.mu or 0.0, getattr(np, self.precision)
         colours, count = colours_on_device(model.lattice, self._distance, functools.partial(self._colours, model))
-        vectors = OnDevice(model.lattice, hopping, colours, count, getattr(np, self.precision))
+        hopping = listed(model, precision) if uniform is None else AlongRows(model.lattice, uniform)
+        vectors = OnDevice(hopping, colours, count, precision)
         levels = model.onsite(x)
         bounds = vectors.intervals(levels)
         whole = [fermi_series(interval, mu, model.electronic_temperature) for interval in bounds]
@@ -240,14 +243,10 @@ class KernelPolynomial:
         out.energy += model.electron_constant(x)
         model.electronic_force(DensityMatrix(out.density), x, out.force)
 
-    def _uniform(self, model: Model) -> float | None:
-        """The one real hopping to all neighbours of a periodic lattice, for which there are kernels for GPUs [energy]."""
-        lattice, hops = model.lattice, model.hops()
-        plain = model.portable and model.filling is None and model.orbitals == 1 and not model.needs_bonds
-        if not plain or lattice.twisted or not has_bonds_of(lattice, hops, lattice.type):
-            return None
-        lowest, highest = float(hops.amplitude.min()), float(hops.amplitude.max())
-        return lowest if lowest == highest else None
+    def _has_kernels(self, model: Model) -> bool:
+        """Whether there are kernels for GPUs: for coloured vectors and real hops."""
+        real = plain_matrix(model) and not np.iscomplexobj(model.hops().amplitude)
+        return real and not self._random and not self._chooses
 
     def bonds(self, model: Model, x: Array, step: int = 0) -> Array:
         """<c+_j c_i> for the pairs of orbitals (i, j) of the Hamiltonian at x (R, N, D), (R, P): of one orbital, the hops.

@@ -7,9 +7,11 @@ from typing import Literal
 
 import torch
 from torch import nn
+from torch.nn import functional
 
-from forcefields.equivariant import INTERNAL_COMPONENTS, Fields, GatedBlock, Lift, Pair
+from forcefields.equivariant import INTERNAL_COMPONENTS, Fields, GatedBlock, Lift, Pair, RegularBlock, sign_regular
 from forcefields.networks.plan import LatticePlan
+from latticemd.errors import InputError
 from latticemd.parameters import parameter
 
 _FIRST_GAIN, _FIRST_OUTPUT = 0.3, 0.1  # of the blocks and of the output before training
@@ -17,7 +19,11 @@ _FIRST_GAIN, _FIRST_OUTPUT = 0.3, 0.1  # of the blocks and of the output before 
 
 @dataclass(frozen=True)
 class EquivariantNetwork(LatticePlan):
-    """Residual blocks of equivariant convolutions with products for non-linearities."""
+    """Residual blocks of equivariant convolutions.
+
+    `gated` blocks multiply channels and serve every model. `regular` ones apply a function to each channel of representations
+    that are permuted, of the sign of x too; they are for models whose variables at most change sign, and are the better ones there.
+    """
 
     features: Literal["raw", "saturated", "cavity"] = parameter(
         "saturated", doc="raw, saturated or cavity: what the network is shown of x"
@@ -26,6 +32,7 @@ class EquivariantNetwork(LatticePlan):
     directed: int = parameter(4, doc="hidden features for each neighbour of a site", ge=0)
     regular: int = parameter(0, doc="hidden features for each operation of the group", ge=0)
     blocks: int = parameter(4, doc="residual blocks", ge=0)
+    nonlinearity: Literal["gated", "regular"] = parameter("gated", doc="gated or regular: what blocks do to channels")
     radius: float = parameter(
         1.5, doc="of the convolutions: 1.5 is 3 x 3 on a square lattice", dimension="length", gt=0
     )
@@ -35,7 +42,13 @@ class EquivariantNetwork(LatticePlan):
         hidden = Fields.of(
             even.group, [("scalar", self.scalars), ("directed", self.directed), ("regular", self.regular)]
         )
-        return Trunk(even, odd, hidden, None if odd_out else out, out if odd_out else None, self.blocks, self.radius)
+        regular = self.nonlinearity == "regular"
+        if regular and INTERNAL_COMPONENTS[even.group.internal] > 1:
+            raise InputError(
+                "nonlinearity: regular is for models whose variables at most change sign; use nonlinearity: gated"
+            )
+        outs = None if odd_out else out, out if odd_out else None
+        return Trunk(even, odd, hidden, *outs, self.blocks, self.radius, regular)
 
 
 class Trunk(nn.Module):
@@ -53,17 +66,19 @@ class Trunk(nn.Module):
         odd_out: Fields | None,
         blocks: int,
         radius: float,
+        regular: bool = False,
     ) -> None:
         super().__init__()
         group = even.group
         components = INTERNAL_COMPONENTS[group.internal]
         self.lift = Lift((even, hidden), (odd, hidden) if odd else None, radius)
         gain = _FIRST_GAIN * max(blocks, 1) ** -0.5
-        gated = [GatedBlock(hidden, components, radius, gain) for _ in range(blocks)]
-        self.blocks = nn.ModuleList(gated)
+        block = RegularBlock if regular else GatedBlock
+        made = [block(hidden, components, radius, gain) for _ in range(blocks)]
+        self.blocks, self.regular = nn.ModuleList(made), regular
         nothing = Fields.of(group, [("scalar", 1)])
         self.out = Lift((hidden, even_out or nothing), (hidden, odd_out) if odd_out else None, 0.0)
-        self.reach = self.lift.reach + sum(block.reach for block in gated)
+        self.reach = self.lift.reach + sum(block.reach for block in made)
 
     @torch.no_grad()
     def normalise(self, features: Pair) -> None:
@@ -82,6 +97,8 @@ class Trunk(nn.Module):
         hidden: Pair = self.lift(features, wrap)
         for block in self.blocks:
             hidden = block(hidden, wrap)
+        if self.regular:
+            hidden = sign_regular(hidden, functional.silu)
         found: Pair = self.out(hidden, wrap)
         return found
 

@@ -43,6 +43,11 @@ def beside(values: Any, array: Any, dtype: Any = None) -> Any:
     return to_device(values, dtype) if on_device(array) else values
 
 
+def table_beside(table: NDArray[Any], array: Any) -> Any:
+    """A read-only table where `array` lives: itself, or its one copy on the GPU, made when it is first asked for."""
+    return _module("latticemd.backends.cuda.arrays").resident(table) if on_device(array) else table
+
+
 @cache
 def _module(name: str) -> ModuleType:
     return importlib.import_module(name)

@@ -139,6 +139,12 @@ def neighbour_sum(stencil: Stencil, x: Array, base: Array, own: float, theirs: f
     out[...] = base + own * x + theirs * total.reshape(x.shape)
 
 
+def listed_sum(neighbours: Array, x: Array, base: Array, own: float, theirs: float, out: Array) -> None:
+    """out_i = base_i + own x_i + theirs sum_k x_j with j = neighbours[i, k], a read-only table (N, z) with -1 for none."""
+    there = (neighbours >= 0)[..., None]
+    out[...] = base + own * x + theirs * np.where(there, x[:, neighbours], 0.0).sum(axis=2)
+
+
 def nose_hoover(
     velocity: Array, position: Array, ratio: Array, degrees: int, tau: float, time: float
 ) -> tuple[Array, Array]:
@@ -176,6 +182,16 @@ def dot(a: Array, b: Array) -> Array:
 def kinetic_energy(p: Array, inverse_mass: float) -> Array:
     """sum p^2/2m, (R, N, D) -> (R,) [energy]."""
     return 0.5 * inverse_mass * dot(p, p)
+
+
+def cut_bonds(field: Array, i: Array, j: Array) -> Array:
+    """How many of the bonds (B,) between sites i and j join opposite signs of a field (R, N), (R,) integers."""
+    return np.count_nonzero(field[:, i] * field[:, j] < 0, axis=1)
+
+
+def group_sums(values: Array, members: Array, first: Array) -> Array:
+    """Sums (R, G) of values (R, n) over groups, none empty: members[first[g]] ... members[first[g + 1] - 1] are in group g."""
+    return np.add.reduceat(values[:, members], first[:-1], axis=1)
 
 
 def all_bounded(x: Array) -> bool:

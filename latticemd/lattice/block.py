@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -37,6 +38,7 @@ class Block(Lattice):
     original   the whole lattice
     known      (first, last + 1) of the stretches of known coordinates along each direction
     own        (first, last + 1) of the places along each direction that the rank has
+    margin     layers around them at whose sites electrons are asked for too
     =========  ================================================================================
 
     `total` and `highest` take values on all sites of the block and tell about the whole lattice, to which all ranks contribute.
@@ -46,20 +48,34 @@ class Block(Lattice):
     known: tuple[tuple[tuple[int, int], ...], ...]
     own: tuple[tuple[int, int], ...]
     everywhere: Everywhere = field(compare=False, repr=False)
+    margin: int = 0
 
     def __init__(
         self, original: Lattice, known: tuple[Array, ...], own: tuple[tuple[int, int], ...], everywhere: Everywhere
     ) -> None:
         super().__init__(original.type, [len(one) for one in known], original.boundary, *(original.custom or ()))
         object.__setattr__(self, "original", original)
-        object.__setattr__(self, "known", tuple(_stretches(one) for one in known))
+        object.__setattr__(self, "known", tuple(stretches(one) for one in known))
         object.__setattr__(self, "own", own)
         object.__setattr__(self, "everywhere", everywhere)
+        object.__setattr__(self, "margin", 0)
 
     @property
     def whole(self) -> Lattice:
         """The lattice that this is a block of."""
         return self.original
+
+    @property
+    def asked(self) -> tuple[tuple[int, int], ...]:
+        """See `Lattice.asked`."""
+        wider = [(a - self.margin, b + self.margin) for a, b in self.own]
+        return tuple((a, b) if b - a < n else (0, n) for (a, b), n in zip(wider, self.shape, strict=True))
+
+    def asking(self, layers: int) -> Block:
+        """See `Lattice.asking`."""
+        wider = copy.copy(self)
+        object.__setattr__(wider, "margin", self.margin + layers)
+        return wider
 
     def total(self, values: Array) -> Array:
         """See `Lattice.total`."""
@@ -78,9 +94,17 @@ class Block(Lattice):
         return np.ascontiguousarray(self._inner(values)).reshape(len(values), -1, *values.shape[2:])
 
     def crop(self, values: Array, out: Array) -> None:
-        """Write that part to `out`, which saves a copy."""
+        """Write that part to `out`, unless it is there: see `in_one_piece`."""
+        if not np.may_share_memory(values, out):
+            inner = self._inner(values)
+            out.reshape(inner.shape)[...] = inner
+
+    def in_one_piece(self, values: Array) -> Array | None:
+        """That part of values (R, N, ...) itself, where it is contiguous: of one replica, cut along the first direction alone."""
         inner = self._inner(values)
-        out.reshape(inner.shape)[...] = inner
+        if not inner.flags.c_contiguous:
+            return None
+        return inner.reshape(len(values), -1, *values.shape[2:])
 
     def _inner(self, values: Array) -> Array:
         cells = values.reshape(len(values), *self.shape, len(self.cell.basis), *values.shape[2:])
@@ -104,7 +128,7 @@ class Block(Lattice):
         return np.asarray(self.original.site(self.places, basis))
 
 
-def _stretches(coordinates: Any) -> tuple[tuple[int, int], ...]:
+def stretches(coordinates: Any) -> tuple[tuple[int, int], ...]:
     """Ascending coordinates as stretches without gaps."""
     breaks = np.flatnonzero(np.diff(coordinates) > 1) + 1
     return tuple((int(part[0]), int(part[-1]) + 1) for part in np.split(coordinates, breaks))

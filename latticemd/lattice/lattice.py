@@ -196,6 +196,27 @@ class Lattice:
         """The lattice that this one is a part of: itself, unless it is a `latticemd.lattice.block.Block`."""
         return self
 
+    @property
+    def asked(self) -> tuple[tuple[int, int], ...]:
+        """The layers (first, last + 1), modulo their number, along each direction at whose sites electrons are asked for; of a
+        block, its own. Elsewhere a force field may leave zeros.
+        """
+        return tuple((0, n) for n in self.shape)
+
+    @property
+    def sites_asked(self) -> Array | None:
+        """Numbers (n,) of those sites; None if they are all."""
+        if all(span == (0, n) for span, n in zip(self.asked, self.shape, strict=True)):
+            return None
+        sites = np.arange(self.sites).reshape(*self.shape, -1)
+        for axis, (first, last) in enumerate(self.asked):
+            sites = sites.take(np.arange(first, last), axis, mode="wrap")
+        return sites.ravel()
+
+    def asking(self, layers: int) -> Lattice:
+        """The same lattice with so many more layers asked for on every side of a block."""
+        return self
+
     def total(self, values: Array) -> Array:
         """The sum over all sites of the whole lattice of (R, N, ...), rounded once, (R,).
 
@@ -206,7 +227,8 @@ class Lattice:
 
     def highest(self, values: Array) -> Array:
         """The largest value (R,) of (R, N) over all sites of the whole lattice."""
-        return np.asarray(values.max(axis=1))
+        highest: Array = values.max(axis=1)
+        return highest
 
     def refreshed(self, values: Array) -> Array:
         """Values (R, N, ...) after a step that looked at neighbours: of a block, those around its own sites are fetched anew."""
@@ -245,6 +267,8 @@ class Lattice:
         i, j, vector, phase = (np.concatenate(column) for column in zip(*parts, strict=True))
         if not self.twisted:
             phase = np.broadcast_to(np.ones(1), i.shape)  # as long as i, in the memory of one number
+        for table in (i, j):
+            table.setflags(write=False)
         return Bonds(i, j, vector, phase)
 
     @lru_cache(maxsize=8)  # noqa: B019
@@ -295,7 +319,22 @@ class Lattice:
             shifted = (row + np.array(offset[:-1], dtype=np.int64)[:, None]) % extents
             rows.append(np.ravel_multi_index(tuple(shifted), leading) if leading else np.zeros(1, dtype=np.int64))
             hops.append((a, b, offset[-1] % length))
-        return Stencil(np.array(rows, dtype=np.int64), np.array(hops, dtype=np.int64), length)
+        table = np.array(rows, dtype=np.int64)
+        table.setflags(write=False)
+        return Stencil(table, np.array(hops, dtype=np.int64), length)
+
+    def add_neighbours(
+        self, x: Array, base: Array, own: float, theirs: float, out: Array, neighbours: Array | None = None
+    ) -> None:
+        """out_i = base_i + own x_i + theirs sum_{j nn i} x_j, all (R, N, D): along rows where every direction is periodic.
+
+        Elsewhere, or where a table like `neighbours` (N, z) is given, from that: slow on the CPU, where `adjacency` is better.
+        """
+        kernels = kernels_for(x)
+        if neighbours is None and all(self.periodic):
+            kernels.neighbour_sum(self.stencil(), x, base, own, theirs, out)
+        else:
+            kernels.listed_sum(self.neighbours() if neighbours is None else neighbours, x, base, own, theirs, out)
 
     @cached_property
     def staggered(self) -> Array:

@@ -45,6 +45,15 @@ def vacancies_on(seed: int, share: float, lattice: Lattice) -> Array:
 
 
 @lru_cache(maxsize=8)
+def neighbours_there(seed: int, share: float, lattice: Lattice) -> Array:
+    """The table `Lattice.neighbours` (N, z) without vacant sites: -1 in their places, and all along their own rows."""
+    table, vacant = lattice.neighbours(), vacancies_on(seed, share, lattice)
+    there: Array = np.where((table < 0) | vacant[table] | vacant[:, None], -1, table)
+    there.setflags(write=False)
+    return there
+
+
+@lru_cache(maxsize=8)
 def missing_sites(seed: int, share: float, sites: int) -> Array:
     """Which sites are vacant, (N,) of bool: exactly round(share N) of them."""
     vacant = np.zeros(sites, dtype=bool)

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from latticemd.backends import on_device, table_beside
 from latticemd.errors import InputError
 from latticemd.lattice import Symmetry
 from latticemd.models.hamiltonian import DensityMatrix, Hops
@@ -15,6 +16,9 @@ from latticemd.models.symmetry import Internal, rotation
 from latticemd.parameters import parameter
 
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])  # sigma_x, sigma_y, sigma_z
+PAULI.setflags(write=False)
+ALONG_Z = np.array([0.0, 0.0, 1.0])
+ALONG_Z.setflags(write=False)
 
 
 @dataclass(frozen=True)
@@ -72,18 +76,17 @@ class DoubleExchange(Model):
 
     def onsite(self, x: Array) -> Array:
         """-J S_i . sigma."""
-        return -self.coupling * np.einsum("rnk,kac->rnac", x, PAULI)
+        return -self.coupling * np.einsum("rnk,kac->rnac", x, table_beside(PAULI, x))
 
     def electronic_force(self, rho: DensityMatrix, x: Array, out: Array) -> None:
         """J <c+_i sigma c_i>."""
-        out[...] = self.coupling * np.einsum("rnac,kca->rnk", rho.onsite, PAULI).real
+        out[...] = self.coupling * np.einsum("rnac,kca->rnk", rho.onsite, table_beside(PAULI, x)).real
 
     def classical_energy(self, x: Array) -> Array:
         """J_AF sum_<ij> S_i . S_j - h sum_i S_i^z."""
-        energy = -self.field * self.lattice.total(x[..., 2])
+        energy: Array = -self.field * self.lattice.total(x[..., 2].copy())
         if self.superexchange:
-            adjacent = self.lattice.adjacency()
-            energy += 0.5 * self.superexchange * self.lattice.total(np.stack([one * (adjacent @ one) for one in x]))
+            energy += 0.5 * self.superexchange * self.lattice.total(x * self._around(x))
         return energy
 
     def total_force(self, x: Array, electronic: Array, out: Array) -> None:
@@ -91,9 +94,21 @@ class DoubleExchange(Model):
         out[...] = electronic
         out[..., 2] += self.field
         if self.superexchange:
-            adjacent = self.lattice.adjacency()
-            for r, one in enumerate(x):
-                out[r] -= self.superexchange * (adjacent @ one)
+            out -= self.superexchange * self._around(x)
+
+    def _around(self, x: Array) -> Array:
+        """sum_{j nn i} S_j, (R, N, 3)."""
+        if on_device(x):
+            around = np.zeros_like(x)
+            self.lattice.add_neighbours(x, around, 0.0, 1.0, around)
+            return around
+        adjacent = self.lattice.adjacency()
+        return np.stack([adjacent @ one for one in x])
+
+    @property
+    def portable(self) -> bool:
+        """Yes."""
+        return True
 
     def harmonic_stiffness(self) -> float:
         """0: no spring holds a spin."""
@@ -116,14 +131,15 @@ class DoubleExchange(Model):
 
     def ordered(self, amplitude: float) -> Array:
         """All spins along z or, for the antiferromagnet, along z and -z in turn."""
-        return amplitude * self._signs[:, None] * np.array([0.0, 0.0, 1.0])
+        return amplitude * self._signs[:, None] * ALONG_Z
 
     def order_field(self, x: Array, density: Array) -> Array:
         """The component of S_i, or of staggered spins, along their mean over the replica, (R, N); along z if that is zero."""
-        spins = x * self._signs[:, None]
-        mean = np.stack([self.lattice.total(spins[..., k]) for k in range(3)], axis=1)
+        spins = x if self.order == "ferromagnet" else x * table_beside(self.lattice.staggered, x)[:, None]
+        mean = np.stack([self.lattice.total(spins[..., k].copy()) for k in range(3)], axis=1)
         length = np.linalg.norm(mean, axis=1, keepdims=True)
-        direction = np.divide(mean, length, out=np.tile([0.0, 0.0, 1.0], (len(x), 1)), where=length > 0.0)
+        there = length > 0.0
+        direction = np.where(there, mean / np.where(there, length, 1.0), table_beside(ALONG_Z, x))
         return np.einsum("rnk,rk->rn", spins, direction)
 
     def representation(self, operation: Symmetry) -> Array:

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from latticemd.backends import kernels_for
-from latticemd.models.disorder import uniforms_on, vacancies_on
+from latticemd.backends import on_device, table_beside
+from latticemd.models.disorder import neighbours_there, uniforms_on, vacancies_on
 from latticemd.models.hamiltonian import DensityMatrix, Hops
 from latticemd.models.model import Array, Model
 from latticemd.models.symmetry import Internal
@@ -90,16 +90,18 @@ class Holstein(Model):
         """e_i - g Q_i; of a vacancy, a level so high that it stays empty."""
         levels: Array = -self.coupling * x[..., 0]
         if self.disorder:
-            levels += self.disorder * (uniforms_on(self.disorder_seed, Stream.DISORDER, self.lattice) - 0.5)
+            drawn = table_beside(uniforms_on(self.disorder_seed, Stream.DISORDER, self.lattice), x)
+            levels += self.disorder * (drawn - 0.5)
         if self.vacancies:
-            levels[:, self._vacant] = -np.inf
-            highest = np.maximum(self.lattice.highest(levels)[:, None], self.mu or 0.0)
-            levels[:, self._vacant] = highest + self._reach() + EMPTY * self.electronic_temperature
+            vacant = self._vacant_beside(x)
+            felt = np.where(vacant, -np.inf, levels)
+            highest = np.maximum(self.lattice.highest(felt)[:, None], self.mu or 0.0)
+            levels = np.where(vacant, highest + self._reach() + EMPTY * self.electronic_temperature, levels)
         return levels
 
     def electron_constant(self, x: Array) -> Array:
         """+g/2 sum_i Q_i, from the 1/2 in n_i - 1/2."""
-        felt = np.where(self._vacant[:, None], 0.0, x) if self.vacancies else x
+        felt = np.where(self._vacant_beside(x)[:, None], 0.0, x) if self.vacancies else x
         return 0.5 * self.coupling * self.lattice.total(felt)
 
     def electronic_force(self, rho: DensityMatrix, x: Array, out: Array) -> None:
@@ -107,7 +109,7 @@ class Holstein(Model):
         np.subtract(rho.onsite, 0.5, out=out[..., 0])
         out *= self.coupling
         if self.vacancies:
-            out[:, self._vacant] = 0.0
+            out[..., 0] = np.where(self._vacant_beside(x), 0.0, out[..., 0])
 
     def springs(self) -> Any:
         """k on the diagonal, kappa between neighbours that are both there."""
@@ -121,23 +123,23 @@ class Holstein(Model):
 
     def classical_energy(self, x: Array) -> Array:
         """k/2 sum_i Q_i^2 + kappa sum_<ij> Q_i Q_j."""
-        if not self._same_everywhere:
+        if not self._same_everywhere and not on_device(x):
             return super().classical_energy(x)
         pull = np.zeros_like(x)
-        kernels_for(x).neighbour_sum(self.lattice.stencil(), x, pull, self.stiffness, self.intersite, pull)
+        self._add_pull(x, pull, self.stiffness, self.intersite, pull)
         return 0.5 * self.lattice.total(x * pull)
 
     def total_force(self, x: Array, electronic: Array, out: Array) -> None:
         """Electronic force - k Q_i - kappa sum_{j nn i} Q_j."""
-        if self._same_everywhere:
-            kernels_for(x).neighbour_sum(self.lattice.stencil(), x, electronic, -self.stiffness, -self.intersite, out)
+        if self._same_everywhere or on_device(x):
+            self._add_pull(x, electronic, -self.stiffness, -self.intersite, out)
         else:
             super().total_force(x, electronic, out)
 
     @property
     def portable(self) -> bool:
-        """Yes where sites are alike; energies of sites and lists of vacancies are on the host."""
-        return self._same_everywhere and not self.disorder
+        """Yes: energies of sites, vacancies and lists of neighbours have copies on a GPU."""
+        return True
 
     def inertia(self) -> float:
         """The mass m."""
@@ -162,7 +164,7 @@ class Holstein(Model):
     def order_field(self, x: Array, density: Array) -> Array:
         """The staggered charge (n_i - 1/2) (-1)^i, (R, N); zero at vacancies."""
         field = super().order_field(x, density)
-        return np.where(self._vacant, 0.0, field) if self.vacancies else field
+        return np.where(self._vacant_beside(field), 0.0, field) if self.vacancies else field
 
     def internal_symmetries(self) -> list[Internal]:
         """Particle-hole symmetry, where mu = 0 or half filling meets a bipartite lattice."""
@@ -180,6 +182,15 @@ class Holstein(Model):
     def _vacant(self) -> Array:
         """Which sites are vacant, (N,)."""
         return vacancies_on(self.disorder_seed, self.vacancies, self.lattice)
+
+    def _vacant_beside(self, array: Array) -> Array:
+        """The same, where `array` lives."""
+        return table_beside(self._vacant, array)
+
+    def _add_pull(self, x: Array, base: Array, own: float, theirs: float, out: Array) -> None:
+        """out_i = base_i + own x_i + theirs sum of x_j over the neighbours j that are there."""
+        there = neighbours_there(self.disorder_seed, self.vacancies, self.lattice) if self.vacancies else None
+        self.lattice.add_neighbours(x, base, own, theirs, out, there)
 
     @property
     def _same_everywhere(self) -> bool:

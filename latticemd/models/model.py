@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from latticemd.backends import table_beside
 from latticemd.errors import InputError
 from latticemd.lattice import Lattice, Symmetry
 from latticemd.models.hamiltonian import DensityMatrix, Hops
@@ -95,7 +96,8 @@ class Model(ABC):
 
     def electron_constant(self, x: Array) -> Array:
         """C(x), the part of the electronic Hamiltonian that multiplies no electron operator, (R,) [energy]; 0 by default."""
-        return np.zeros(len(x))
+        zero: Array = np.zeros_like(x[:, 0, 0])
+        return zero
 
     @abstractmethod
     def electronic_force(self, rho: DensityMatrix, x: Array, out: Array) -> None:
@@ -168,7 +170,7 @@ class Model(ABC):
 
         (-1)^i is `Lattice.staggered`, the sign of the sublattice.
         """
-        return (density - 0.5 * self.orbitals) * self.lattice.staggered
+        return (density - 0.5 * self.orbitals) * table_beside(self.lattice.staggered, density)
 
     def symmetries(self, translations: bool = True) -> Iterator[Symmetry]:
         """The operations of the lattice that keep H_el at x = 0; with `translations` False, those about the origin only."""

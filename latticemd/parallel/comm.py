@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ class Alone:
     size = 1
 
     def summed(self, values: Array) -> Array:
-        """Integers added up over all ranks, which is exact."""
+        """Numbers added up over all ranks: exact for integers, and for what one rank alone knows while the others give zero."""
         return values
 
     def highest(self, values: Array) -> Array:
@@ -27,7 +28,7 @@ class Alone:
 
     def anywhere(self, condition: bool) -> bool:
         """Whether it holds on any rank."""
-        return condition
+        return bool(self.summed(np.array([condition], dtype=np.int64))[0])
 
     def told(self, value: Any) -> Any:
         """What the first rank says."""
@@ -57,8 +58,11 @@ class Alone:
 class Exchange:
     """Messages between nobody."""
 
-    def run(self) -> None:
-        """Send what is in the arrays now, and return when all others have come."""
+    def begin(self) -> None:
+        """Send what is in the arrays now."""
+
+    def end(self) -> None:
+        """Return when all others have come, and what was sent has left its arrays."""
 
 
 class Mpi(Alone):
@@ -83,10 +87,6 @@ class Mpi(Alone):
         largest = np.empty_like(values)
         self._comm.Allreduce(values, largest, op=MPI.MAX)
         return largest
-
-    def anywhere(self, condition: bool) -> bool:
-        """See `Alone.anywhere`."""
-        return bool(self.summed(np.array([condition], dtype=np.int64))[0])
 
     def told(self, value: Any) -> Any:
         """See `Alone.told`."""
@@ -114,16 +114,40 @@ class Mpi(Alone):
         requests += [self._comm.Send_init(array, dest=rank) for rank, array in sends]
         return _Persistent(requests)
 
+    # how ranks end
+
+    def met(self, patience: float) -> bool:
+        """Whether all ranks come here before so many seconds have passed."""
+        request, end = self._comm.Ibarrier(), time.monotonic() + patience
+        while not request.Test():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
+        return True
+
+    def wait(self) -> None:
+        """Return when all ranks have come here."""
+        self._comm.Barrier()
+
+    def end_all(self, code: int) -> NoReturn:
+        """End all ranks now, with this exit code."""
+        self._comm.Abort(code)
+        raise SystemExit(code)
+
 
 class _Persistent(Exchange):
     """Persistent requests: their set-up is paid for once."""
 
     def __init__(self, requests: list[Any]) -> None:
-        self._requests = requests
-
-    def run(self) -> None:
-        """See `Exchange.run`."""
         from mpi4py import MPI
 
-        MPI.Prequest.Startall(self._requests)
-        MPI.Request.Waitall(self._requests)
+        self._requests = requests
+        self._start, self._wait = MPI.Prequest.Startall, MPI.Request.Waitall
+
+    def begin(self) -> None:
+        """See `Exchange.begin`."""
+        self._start(self._requests)
+
+    def end(self) -> None:
+        """See `Exchange.end`."""
+        self._wait(self._requests)

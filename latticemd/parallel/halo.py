@@ -1,54 +1,75 @@
-"""The cells around a block, fetched from the ranks that have them: direction after direction, so that corners come along."""
+"""The cells around a block, fetched from the ranks that have them, corners included, in one round of messages."""
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from latticemd.lattice.block import stretches
 from latticemd.parallel.comm import Alone
 from latticemd.parallel.partition import Partition
 
 Array = NDArray[Any]
+Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
 class Message:
-    """What two ranks exchange along one direction: layers of the block with its rim, by their places along this direction.
+    """What two ranks of a group exchange, as boxes of cells in an order that both of them know.
 
     ========  ======================================================
     field     meaning
     ========  ======================================================
-    peer      the other rank, of the same group
-    sent      places (n,) of the layers that the other one needs
-    received  places (m,) of the layers that it has
+    peer      the other rank
+    sent      boxes of own cells that the other one needs, among own
+    received  boxes of its cells, among own cells and their rim
     ========  ======================================================
     """
 
     peer: int
-    sent: Array
-    received: Array
+    sent: list[Box]
+    received: list[Box]
 
 
-def messages(partition: Partition, rank: int, axis: int) -> list[Message]:
-    """Those of a rank along one direction, with all ranks beside it in this direction."""
-    known, (first, last) = partition.known(rank)[axis], partition.owned(rank)[axis]
+def messages(partition: Partition, rank: int) -> list[Message]:
+    """Those of a rank with all others of its group that it has a neighbour in."""
+    first = [a for a, _ in partition.owned(rank)]
+    known = partition.known(rank)
     found = []
-    here = partition.coordinates(rank)
-    for coordinate in range(partition.grid[axis]):
-        if coordinate == here[axis]:
+    for peer in range(partition.blocks):
+        if peer == rank % partition.blocks:
             continue
-        there = (*here[:axis], coordinate, *here[axis + 1 :])
-        peer = int(np.ravel_multi_index(there, partition.grid))
-        (begin, end), wanted = partition.owned(peer)[axis], partition.known(peer)[axis]
-        sent = wanted[(wanted >= first) & (wanted < last)]
-        received = known[(known >= begin) & (known < end)]
-        if len(sent) or len(received):
-            found.append(Message(peer, np.searchsorted(known, sent), np.searchsorted(known, received)))
+        sent = _boxes(partition.known(peer), partition.owned(rank))
+        received = _boxes(known, partition.owned(peer))
+        if sent or received:
+            here = [[_moved(span, -start) for span, start in zip(box, first, strict=True)] for box in sent]
+            there = [
+                [
+                    _moved(span, int(np.searchsorted(axis, span[0])) - span[0])
+                    for span, axis in zip(box, known, strict=True)
+                ]
+                for box in received
+            ]
+            found.append(Message(peer, [tuple(box) for box in here], [tuple(box) for box in there]))
     return found
+
+
+def _boxes(wanted: tuple[Array, ...], owned: tuple[tuple[int, int], ...]) -> list[tuple[tuple[int, int], ...]]:
+    """The cells of one rank's block that another one wants, as boxes of coordinates on the whole lattice."""
+    along = [axis[(axis >= a) & (axis < b)] for axis, (a, b) in zip(wanted, owned, strict=True)]
+    if any(len(axis) == 0 for axis in along):
+        return []
+    return list(itertools.product(*(stretches(axis) for axis in along)))
+
+
+def _moved(span: tuple[int, int], by: int) -> slice:
+    return slice(span[0] + by, span[1] + by)
 
 
 class Halo:
@@ -60,11 +81,9 @@ class Halo:
     def __init__(self, partition: Partition, rank: int, comm: Alone) -> None:
         self._comm = comm
         self._extents = partition.extents(rank)
-        known = partition.known(rank)
-        ends = zip(known, partition.owned(rank), strict=True)
+        ends = zip(partition.known(rank), partition.owned(rank), strict=True)
         self._own = tuple(slice(*np.searchsorted(layers, span).tolist()) for layers, span in ends)
-        self._axes = [axis for axis, k in enumerate(partition.grid) if k > 1]
-        self._messages = {axis: messages(partition, rank, axis) for axis in self._axes}
+        self._messages = messages(partition, rank) if partition.blocks > 1 else []
         self._plans: dict[tuple[int, int], _Plan] = {}
         self.bytes_sent = 0
 
@@ -73,77 +92,71 @@ class Halo:
         """The layers along each direction that are the rank's own."""
         return tuple((span.start, span.stop) for span in self._own)
 
-    def filled(self, values: Array, out: Array | None = None) -> Array:
-        """The values (R, n, ...) of the own cells, with those of the cells around them, (R, m, ...); in `out` if it is given."""
+    def filling(self, values: Array, out: Array | None = None) -> Callable[[], Array]:
+        """Send the values (R, n, ...) of the own cells round; what returns them with those of the cells around them, (R, m, ...),
+        in `out` if it is given, once they are called for. Until then others may be on their way, and nothing else may be sent.
+
+        Where `values` are the own cells of `out`, they stay where they are.
+        """
         replicas, rest = len(values), values.shape[2:]
         inner = [span.stop - span.start for span in self._own]
         width = values.shape[1] // math.prod(inner) * math.prod(rest)
-        key = replicas, width
-        if key not in self._plans:
-            self._plans[key] = self._plan(*key)
-        shape = replicas, *self._extents, width
-        whole = np.empty(shape) if out is None else out.reshape(shape)
-        whole[(slice(None), *self._own)] = values.reshape(replicas, *inner, width)
-        self.bytes_sent += self._plans[key].fill(whole)
-        return whole.reshape(replicas, -1, *rest)
-
-    def _plan(self, replicas: int, width: int) -> _Plan:
-        legs = []
-        for axis in self._axes:
-            # Along earlier directions the rim is there already, and goes along: it is where corners come from.
-            spans = [slice(None) if other < axis else own for other, own in enumerate(self._own)]
-            legs.append(_Leg.of(self._comm, self._messages[axis], axis, spans, self._extents, replicas, width))
-        return _Plan(legs)
-
-
-@dataclass(frozen=True)
-class _Leg:
-    """The exchange along one direction: where to read, where to write, and buffers between."""
-
-    sends: list[tuple[tuple[Any, ...], Array]]
-    receives: list[tuple[tuple[Any, ...], Array]]
-    exchange: Any
-
-    @classmethod
-    def of(
-        cls,
-        comm: Alone,
-        along: list[Message],
-        axis: int,
-        spans: list[slice],
-        extents: tuple[int, ...],
-        replicas: int,
-        width: int,
-    ) -> _Leg:
-        across = [len(range(*span.indices(n))) for span, n in zip(spans, extents, strict=True)]
-
-        def side(places: Array) -> tuple[tuple[Any, ...], Array]:
-            # A slice where it will do: it is copied several times faster than places from a list.
-            step = slice(int(places[0]), int(places[-1]) + 1) if np.all(np.diff(places) == 1) else places
-            index = (slice(None), *spans[:axis], step, *spans[axis + 1 :])
-            return index, np.empty((replicas, *across[:axis], len(places), *across[axis + 1 :], width))
-
-        sends = {one.peer: side(one.sent) for one in along if len(one.sent)}
-        receives = {one.peer: side(one.received) for one in along if len(one.received)}
-        exchange = comm.exchange(
-            [(peer, buffer) for peer, (_, buffer) in sends.items()],
-            [(peer, buffer) for peer, (_, buffer) in receives.items()],
+        if (replicas, width) not in self._plans:
+            self._plans[replicas, width] = _Plan.of(self._comm, self._messages, replicas, width)
+        plan = self._plans[replicas, width]
+        whole = (
+            np.empty((replicas, *self._extents, width)) if out is None else out.reshape(replicas, *self._extents, width)
         )
-        return cls(list(sends.values()), list(receives.values()), exchange)
+        cells, own = values.reshape(replicas, *inner, width), whole[(slice(None), *self._own)]
+        self.bytes_sent += plan.begin(cells)
+        if not np.may_share_memory(own, cells):
+            own[...] = cells
+
+        def filled() -> Array:
+            plan.end(whole)
+            return whole.reshape(replicas, -1, *rest)
+
+        return filled
 
 
 @dataclass(frozen=True)
 class _Plan:
-    legs: list[_Leg]
+    """A round of messages: boxes to read and to write, each with its place in a buffer."""
 
-    def fill(self, whole: Array) -> int:
-        """Fill the rim of (R, *extents, width); the number of bytes sent."""
-        sent = 0
-        for leg in self.legs:
-            for index, buffer in leg.sends:
-                buffer[...] = whole[index]
-                sent += buffer.nbytes
-            leg.exchange.run()
-            for index, buffer in leg.receives:
-                whole[index] = buffer
-        return sent
+    sends: list[tuple[Box, Array]]
+    receives: list[tuple[Box, Array]]
+    exchange: Any
+
+    @classmethod
+    def of(cls, comm: Alone, of_rank: list[Message], replicas: int, width: int) -> _Plan:
+        sends, sent = _buffers({one.peer: one.sent for one in of_rank if one.sent}, replicas, width)
+        receives, received = _buffers({one.peer: one.received for one in of_rank if one.received}, replicas, width)
+        return cls(sends, receives, comm.exchange(sent, received))
+
+    def begin(self, cells: Array) -> int:
+        """Send what others need of the own cells (R, ..., width); the number of bytes."""
+        for box, part in self.sends:
+            part[...] = cells[(slice(None), *box)]
+        self.exchange.begin()
+        return sum(part.nbytes for _, part in self.sends)
+
+    def end(self, whole: Array) -> None:
+        """Wait for what has been sent, and put it around the own cells."""
+        self.exchange.end()
+        for box, part in self.receives:
+            whole[(slice(None), *box)] = part
+
+
+def _buffers(
+    boxes: dict[int, list[Box]], replicas: int, width: int
+) -> tuple[list[tuple[Box, Array]], list[tuple[int, Array]]]:
+    """Boxes with their parts of the buffers, and the buffer of each peer."""
+    places, buffers = [], []
+    for peer, of_peer in boxes.items():
+        shapes = [(replicas, *(span.stop - span.start for span in box), width) for box in of_peer]
+        ends = list(itertools.accumulate(map(math.prod, shapes), initial=0))
+        buffer = np.empty(ends[-1])
+        for box, shape, (a, b) in zip(of_peer, shapes, itertools.pairwise(ends), strict=True):
+            places.append((box, buffer[a:b].reshape(shape)))
+        buffers.append((peer, buffer))
+    return places, buffers

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latticemd.backends import kernels_for
+from latticemd.backends import kernels_for, on_host
 from latticemd.backends.place import Place, cut
 from latticemd.lattice import Lattice
 from latticemd.lattice.block import Block, Everywhere
@@ -82,7 +82,22 @@ class Share(Place):
 
         In `out` if it is given, unless nobody else has sites: fresh memory costs more than a copy.
         """
-        return self.halo.filled(values, out) if self.divided else values
+        return self.extending(values, out)()
+
+    def extending(self, values: Array, out: Array | None = None) -> Callable[[], Array]:
+        """The same, on its way: what returns it when it is called. Meanwhile there is time for what needs the own sites alone."""
+        return self.halo.filling(values, out) if self.divided else lambda: values
+
+    def housed(self, values: Array, within: Array) -> Array:
+        """Values (R, n, ...) of the own sites, in that part of `within` (R, N, ...) which is theirs, if it lies in one piece.
+
+        Neither `extended` nor `crop` then copies them. Elsewhere they stay where they are.
+        """
+        own = self.lattice.in_one_piece(within) if isinstance(self.lattice, Block) else None
+        if own is None:
+            return values
+        own[...] = values
+        return own
 
     def cropped(self, values: Array) -> Array:
         """Of values on all sites of `lattice`, those of the rank's own sites; nothing is asked."""
@@ -128,7 +143,7 @@ class Share(Place):
         """Share (R,) of nearest neighbours on the whole lattice where a field (R, n) of the own sites has opposite signs."""
         i, j = self._bonds
         around = self.extended(field)
-        cut = np.count_nonzero(around[:, i] * around[:, j] < 0, axis=1)
+        cut = on_host(kernels_for(around).cut_bonds(around, i, j))
         *cuts, bonds = self.comm.summed(np.array([*cut, len(i)], dtype=np.int64)).tolist()
         return np.array(cuts) / bonds
 
@@ -171,6 +186,8 @@ class Share(Place):
 
     def gathered(self, values: Array) -> Array | None:
         """Values (R, N, ...) of all replicas on the whole lattice, in the memory of the first rank; None on the others."""
+        if self.world.size == 1:
+            return values
         rows = [np.concatenate(list(parts_of(one)) or [values[0][:0]]) for _, one in self.streams(values)]
         return np.stack(rows) if self.world.rank == 0 else None
 

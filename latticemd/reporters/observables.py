@@ -1,4 +1,7 @@
-"""ObservableReporter: numbers and small arrays of the whole lattice, streamed to H5MD's top level."""
+"""ObservableReporter: numbers and small arrays of the whole lattice, streamed to H5MD's top level.
+
+Each is computed where the state lives, and only what is written comes to the host.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from latticemd import observables
-from latticemd.backends import kernels_for
+from latticemd.backends import on_host
 from latticemd.errors import InputError
 from latticemd.models.model import Motion
 from latticemd.output.trajectory import TrajectoryWriter
@@ -37,7 +40,7 @@ def temperature(frame: Frame, options: dict[str, Any]) -> Values:
     values, share = {}, frame.share
     degrees = share.whole.sites * frame.model.components
     if frame.model.motion is Motion.DISPLACEMENT:
-        values["virial_temperature"] = -kernels_for(frame.force).dot(frame.positions, frame.force, share) / degrees
+        values["virial_temperature"] = -frame.virial / degrees
     if frame.integrator.momenta:
         values["temperature"] = observables.kinetic_temperature(frame.kinetic_energy, degrees)
     return {name: (share.collected(value), "energy") for name, value in values.items()}
@@ -56,7 +59,7 @@ def wall_fraction(frame: Frame, options: dict[str, Any]) -> Values:
 def structure_factor(frame: Frame, options: dict[str, Any]) -> Values:
     """S(q) of the charge n - o/2 (o orbitals per site), on the wave vectors `q` (units of pi) or on the whole grid in FFT order."""
     lattice, q = frame.share.whole, options.get("q") or "all"
-    charge = frame.share.gathered(frame.density - 0.5 * frame.model.orbitals)
+    charge = frame.share.gathered(frame.density_in_place - 0.5 * frame.model.orbitals)
     if charge is None:
         return {}
     if q == "all":
@@ -66,11 +69,11 @@ def structure_factor(frame: Frame, options: dict[str, Any]) -> Values:
 
 def correlation(frame: Frame, options: dict[str, Any]) -> Values:
     """Circularly averaged C(r) of the order field, and the distance where it has fallen to half of C(0) [length]."""
-    lattice, field = frame.share.whole, frame.share.gathered(frame.order_field)
+    lattice, field = frame.share.whole, frame.share.gathered(frame.order_field_in_place)
     if field is None:
         return {}
     distances, values = observables.correlation(field, lattice)
-    length = observables.correlation_length(field, lattice)
+    length = observables.half_length(distances, values)
     return {
         "correlation/value_at_distance": (values, "1"),
         "correlation/distance": (distances, "length"),
@@ -107,6 +110,6 @@ class ObservableReporter:
     def report(self, frame: Frame) -> None:
         """Compute, remember, and append to the trajectory if there is one."""
         for name, (value, unit) in OBSERVABLES[self.name](frame, self.options).items():
-            self.last[name] = value
+            self.last[name] = value = on_host(value)
             if self.writer is not None:
                 self.writer.append(f"observables/{name}", frame.step, frame.time, value, unit)

@@ -12,11 +12,15 @@ from latticemd.backends.cpu.reductions import all_bounded, dot, kinetic_energy, 
 from latticemd.backends.cpu.spins import spins_first_half, spins_second_half
 from latticemd.backends.cpu.stencil import neighbour_sum
 from latticemd.backends.cpu.thermostats import nose_hoover, resampling
+from latticemd.backends.specification import cut_bonds, group_sums, listed_sum
 
 __all__ = [
     "all_bounded",
+    "cut_bonds",
     "dot",
+    "group_sums",
     "kinetic_energy",
+    "listed_sum",
     "neighbour_sum",
     "normals",
     "nose_hoover",

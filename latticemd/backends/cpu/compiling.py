@@ -14,7 +14,7 @@ from numba import get_num_threads, njit
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from cuda_kernels import philox, spins, thermostats
+from cuda_kernels import philox, spins, tally, thermostats
 from latticemd.backends.place import Place
 
 Array = NDArray[Any]
@@ -40,7 +40,13 @@ for _site in (
     spins.second_half,
 ):
     register_jitable(error_model="numpy", forceinline=True)(_site)
-for _replica in (thermostats.chain_factor, thermostats.chain_energy, thermostats.resampling_factor):
+for _replica in (
+    thermostats.chain_factor,
+    thermostats.chain_energy,
+    thermostats.resampling_factor,
+    tally.carry,
+    tally.rounded,
+):
     register_jitable(error_model="numpy")(_replica)
 
 jit = njit(error_model="numpy", cache=True, nogil=True)

@@ -14,19 +14,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from cuda_kernels.tally import BITS, LOWEST, UNITS, WINDOWS, carry
+from cuda_kernels.tally import rounded as rounded_tally
 from latticemd.backends.cpu.compiling import Array, jit
-
-BITS = 48
-LOWEST = -1074  # the smallest double is 2^LOWEST
-WINDOWS = 42  # the highest begins at 2^894: adding the constant that cuts there does not overflow
 
 _EXPONENT = np.int64(0x7FF0000000000000)
 _MODULUS = np.int64(0x7FFFFFFFFFFFFFFF)
 _MANTISSA = 52
 _BIAS = 1023
 # Adding 3 2^51 units rounds to units, and the bits of what results count them.
-_UNITS = np.array([2.0 ** (BITS * k + LOWEST) for k in range(WINDOWS)])
-_CUTS = _UNITS * (1.5 * 2.0**_MANTISSA)
+_CUTS = UNITS * (1.5 * 2.0**_MANTISSA)
 _ZEROS = _CUTS.view(np.int64)
 
 
@@ -45,14 +42,14 @@ def joined(parts: Array) -> Array:
 def rounded(tally: Array) -> Array:
     """The double next to each sum (R,), ties to even; nan where an addend was not finite. Carries within `tally`."""
     out = np.empty(len(tally))
-    _round_all(tally, _UNITS, out)
+    _round_all(tally, UNITS, out)
     return out
 
 
 def joined_and_rounded(parts: Array) -> Array:
     """`rounded(joined(parts))`, (R,), in one call: two microseconds less on small lattices."""
     out = np.empty(len(parts))
-    _finish(parts, _UNITS, out)
+    _finish(parts, UNITS, out)
     return out
 
 
@@ -91,15 +88,6 @@ def tally_block(values: Array, scratch: Array, tally: Array) -> None:
 
 
 @jit
-def carry(tally: Array) -> None:
-    """Bring all integers of a tally into [-2^(BITS - 1), 2^(BITS - 1)), but the highest; there is one way only to do so."""
-    for k in range(WINDOWS - 1):
-        over = (tally[k] + (np.int64(1) << (BITS - 1))) >> BITS
-        tally[k] -= over << BITS
-        tally[k + 1] += over
-
-
-@jit
 def _join(parts: Array, tally: Array) -> None:
     for r in range(parts.shape[0]):
         for b in range(parts.shape[1]):
@@ -119,38 +107,4 @@ def _finish(parts: Array, units: Array, out: Array) -> None:
 def _round_all(tally: Array, units: Array, out: Array) -> None:
     for r in range(out.size):
         carry(tally[r])
-        out[r] = _rounded(tally[r], units)
-
-
-@jit
-def _rounded(tally: Array, units: Array) -> float:
-    """Of a tally that has been carried."""
-    if tally[WINDOWS] != 0:
-        return np.nan
-    top = WINDOWS - 1
-    while top > 0 and tally[top] == 0:
-        top -= 1
-    high = tally[top] * units[top]
-    if top == 0:
-        return high
-    middle = tally[top - 1] * units[top - 1]
-    total = high + middle
-    missing = middle - (total - high)
-    if top == 1:
-        return total + missing
-    low = tally[top - 2] * units[top - 2]
-    rest = missing + low
-    part = rest - missing
-    sticky = (missing - (rest - part)) + (low - part)
-    below = top - 3
-    while sticky == 0.0 and below >= 0:
-        sticky = tally[below] * units[below]
-        below -= 1
-    if sticky != 0.0 and rest != 0.0:
-        # Rounded to odd (Boldo and Melquiond, doi:10.1109/TC.2007.70819): then the last addition decides as the exact sum would.
-        odd = np.array([rest])
-        whole = odd.view(np.int64)
-        if whole[0] % 2 == 0:
-            whole[0] += 1 if (sticky > 0.0) == (rest > 0.0) else -1
-        rest = odd[0]
-    return total + rest
+        out[r] = rounded_tally(tally[r], units)

@@ -8,15 +8,26 @@ left aside.
 from __future__ import annotations
 
 from latticemd.backends.cuda.motion import normals, overdamped, split
-from latticemd.backends.cuda.reductions import all_bounded, dot, kinetic_energy, note_unbounded, total
+from latticemd.backends.cuda.reductions import (
+    all_bounded,
+    cut_bonds,
+    dot,
+    group_sums,
+    kinetic_energy,
+    note_unbounded,
+    total,
+)
 from latticemd.backends.cuda.spins import spins_first_half, spins_second_half
-from latticemd.backends.cuda.stencil import neighbour_sum
+from latticemd.backends.cuda.stencil import listed_sum, neighbour_sum
 from latticemd.backends.cuda.thermostats import nose_hoover, resampling
 
 __all__ = [
     "all_bounded",
+    "cut_bonds",
     "dot",
+    "group_sums",
     "kinetic_energy",
+    "listed_sum",
     "neighbour_sum",
     "normals",
     "nose_hoover",

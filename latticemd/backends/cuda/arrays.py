@@ -14,11 +14,16 @@ from numba import cuda
 from numpy.typing import NDArray
 
 from cuda_kernels.device import SIMULATED, THREADS
+from cuda_kernels.exact import LENGTH
 from latticemd.backends.cuda.simulated import SimulatedArray, Traffic
 
 Array = Any
 
 traffic = Traffic()  # copies between host and device so far
+
+_resident: dict[
+    tuple[int, str], tuple[NDArray[Any], Array]
+] = {}  # kept with what they are copies of, whose id is the key
 
 if SIMULATED:
     from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
@@ -30,19 +35,30 @@ def to_device(values: Any, dtype: Any = None) -> Array:
     """A copy on the device; device arrays are returned as they are."""
     if hasattr(values, "__cuda_array_interface__"):
         return values
-    traffic.to_device += 1
-    if SIMULATED:
-        return SimulatedArray(np.array(values, dtype=dtype, order="C"), traffic)
-    return cupy.asarray(np.ascontiguousarray(values, dtype=dtype))
+    host = np.array(values, dtype=dtype, order="C")
+    traffic.count_to_device(host.nbytes)
+    return SimulatedArray(host, traffic) if SIMULATED else cupy.asarray(host)
 
 
 def to_host(values: Array) -> NDArray[Any]:
     """A copy on the host, once all that was launched before is done."""
-    traffic.to_host += 1
+    traffic.count_to_host(values.size * values.dtype.itemsize)
     if SIMULATED:
         return np.array(values.memory)
     host: NDArray[Any] = cupy.asnumpy(values)
     return host
+
+
+def resident(table: NDArray[Any], dtype: Any = None) -> Array:
+    """A table of the host that never changes, such as the bonds of a lattice, on the device: copied there once."""
+    if table.flags.writeable:
+        raise ValueError("only tables that nobody can write to may have a copy on the device")
+    key = id(table), np.dtype(dtype or table.dtype).str
+    if key not in _resident:
+        while len(_resident) >= 32:  # a run has one lattice; tests have many
+            _resident.pop(next(iter(_resident)))
+        _resident[key] = table, to_device(table, dtype)
+    return _resident[key][1]
 
 
 def to_torch(array: Array) -> Any:
@@ -88,16 +104,23 @@ def parts(rows: int, blocks: int) -> tuple[Array, Array]:
     return empty((rows, blocks)), zeros(rows, np.int32)
 
 
+@cache
+def tallies(rows: int) -> tuple[Array, Array]:
+    """Room for exact sums, (R, LENGTH), and for how many blocks have arrived, (R,), all zero: see `cuda_kernels.exact`."""
+    return zeros((rows, LENGTH), np.int64), zeros(rows, np.int32)
+
+
 def _as_argument(value: Any) -> Any:
     """What numba takes for an argument. Making its view of a CuPy array costs as much as a launch, so views are kept."""
-    if isinstance(value, SimulatedArray):
-        return FakeCUDAArray(value.memory)
     if not hasattr(value, "__cuda_array_interface__"):
         return value
-    if not value.flags.c_contiguous:
+    memory = value.memory if isinstance(value, SimulatedArray) else value
+    if not memory.flags.c_contiguous:
         raise ValueError(
-            f"kernels take arrays without gaps, not one of shape {value.shape} and strides {value.strides}"
+            f"kernels take arrays without gaps, not one of shape {memory.shape} and strides {memory.strides}"
         )
+    if isinstance(value, SimulatedArray):
+        return FakeCUDAArray(memory)
     return _view(value.data.ptr, value.shape, value.dtype.str)
 
 

@@ -17,14 +17,14 @@ if not SIMULATED:
 
 
 def eigh(matrices: Array) -> tuple[Array, Array]:
-    """Eigenvalues (B, n) and eigenvectors (B, n, n), as columns, of real symmetric matrices (B, n, n)."""
+    """Eigenvalues (B, n) and eigenvectors (B, n, n), as columns, of Hermitian matrices (B, n, n)."""
     if SIMULATED:
         values, vectors = np.linalg.eigh(matrices.memory)
         return _simulated(values, matrices), _simulated(vectors, matrices)
     if matrices.shape[1] <= BATCHED_UP_TO:
         values, vectors = cupy.linalg.eigh(matrices)
         return values, vectors
-    values, vectors = empty(matrices.shape[:2], matrices.dtype), empty(matrices.shape, matrices.dtype)
+    values, vectors = empty(matrices.shape[:2]), empty(matrices.shape, matrices.dtype)
     for one, matrix in enumerate(matrices):
         values[one], vectors[one] = cupy.linalg.eigh(matrix)
     return values, vectors
@@ -37,7 +37,7 @@ def inverse(matrices: Array) -> tuple[Array, Array]:
         return _simulated(np.linalg.inv(memory), matrices), _simulated(np.linalg.slogdet(memory)[1], matrices)
     if matrices.shape[1] <= BATCHED_UP_TO:
         return cupy.linalg.inv(matrices), cupy.linalg.slogdet(matrices)[1]
-    inverses, logarithms = empty(matrices.shape, matrices.dtype), empty(len(matrices), matrices.dtype)
+    inverses, logarithms = empty(matrices.shape, matrices.dtype), empty(len(matrices))
     for one, matrix in enumerate(matrices):
         inverses[one], logarithms[one] = cupy.linalg.inv(matrix), cupy.linalg.slogdet(matrix)[1]
     return inverses, logarithms

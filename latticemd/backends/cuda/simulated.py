@@ -16,10 +16,22 @@ from numpy.typing import NDArray
 
 @dataclass
 class Traffic:
-    """How often something was copied to the device and to the host."""
+    """How often something was copied to the device and to the host, and how many bytes that were."""
 
     to_device: int = 0
     to_host: int = 0
+    bytes_to_device: int = 0
+    bytes_to_host: int = 0
+
+    def count_to_device(self, size: int) -> None:
+        """One more copy, of so many bytes."""
+        self.to_device += 1
+        self.bytes_to_device += size
+
+    def count_to_host(self, size: int) -> None:
+        """One more copy, of so many bytes."""
+        self.to_host += 1
+        self.bytes_to_host += size
 
     @property
     def crossings(self) -> int:
@@ -58,6 +70,16 @@ class SimulatedArray(NDArrayOperatorsMixin):
     def ndim(self) -> int:
         """How many axes."""
         return self.memory.ndim
+
+    @property
+    def real(self) -> SimulatedArray:
+        """The real part."""
+        return self._wrapped(self.memory.real)
+
+    @property
+    def imag(self) -> SimulatedArray:
+        """The imaginary part."""
+        return self._wrapped(self.memory.imag)
 
     def __len__(self) -> int:
         return len(self.memory)
@@ -116,5 +138,5 @@ class SimulatedArray(NDArrayOperatorsMixin):
         return value
 
     def _taken(self) -> Any:
-        self.traffic.to_host += 1
+        self.traffic.count_to_host(self.memory.nbytes)
         return self.memory

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from cuda_kernels import stencil as kernels
 from cuda_kernels.device import THREADS
-from latticemd.backends.cuda.arrays import Array, launch, to_device
+from latticemd.backends.cuda.arrays import Array, launch, resident
 from latticemd.lattice import Stencil
-
-_rows: dict[int, tuple[Stencil, Array]] = {}  # rows of stencils that are on the device, kept with what they belong to
 
 
 def neighbour_sum(stencil: Stencil, x: Array, base: Array, own: float, theirs: float, out: Array) -> None:
@@ -24,10 +27,17 @@ def neighbour_sum(stencil: Stencil, x: Array, base: Array, own: float, theirs: f
     )  # fmt: skip
 
 
+def listed_sum(neighbours: NDArray[Any], x: Array, base: Array, own: float, theirs: float, out: Array) -> None:
+    """See `specification.listed_sum`; the table, a read-only array of the host, is copied once."""
+    sites, components = x.shape[1:]
+    per_row = -(-sites * components // THREADS)
+    flat = (array.reshape(len(x), -1) for array in (x, base))
+    launch(
+        kernels.listed_sum, len(x) * per_row, resident(neighbours, np.int32), components, per_row, *flat, float(own),
+        float(theirs), out.reshape(len(x), -1),
+    )  # fmt: skip
+
+
 def rows_of(stencil: Stencil) -> Array:
     """Its rows on the device; copied there when they are first asked for."""
-    if id(stencil) not in _rows:
-        if len(_rows) >= 8:  # a run has one lattice; tests have many
-            _rows.pop(next(iter(_rows)))
-        _rows[id(stencil)] = stencil, to_device(stencil.rows, "i4")
-    return _rows[id(stencil)][1]
+    return resident(stencil.rows, np.int32)
