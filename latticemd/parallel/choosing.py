@@ -53,15 +53,13 @@ def chosen_partition(
         asked = f"parallel: {groups} group(s) of replicas times a grid of {blocks} rank(s) make {groups * blocks}"
         raise InputError(f"{asked}, but {ranks} rank(s) were started; change one of them")
     if blocks > 1:
-        _require_blocks(model, forcefield, name, rim, replicas, ranks)
+        _require_blocks(model, name, rim, replicas, ranks)
     return Partition(
         model.lattice, replicas, groups, grid or least_surface(model.lattice.shape, blocks), rim or 0, crew
     )
 
 
-def _require_blocks(
-    model: Model, forcefield: ForceField, name: str, rim: int | None, replicas: int, ranks: int
-) -> None:
+def _require_blocks(model: Model, name: str, rim: int | None, replicas: int, ranks: int) -> None:
     share = f"replicas alone can be shared, by at most {replicas} rank(s), and {ranks} were started"
     if rim is None:
         raise InputError(
@@ -70,5 +68,3 @@ def _require_blocks(
         )
     if model.motion is Motion.OCCUPATION:
         raise InputError(f"exchanges of neighbours follow each other all over the lattice: {share}")
-    if promises(model, forcefield).conservative:
-        raise InputError(f"forcefield {name} knows the energy of the whole lattice only: {share}")
