@@ -99,19 +99,28 @@ def validate(input_file: Input, settings: Settings = None) -> None:
 def verify(
     input_file: Input,
     settings: Settings = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File for the table, .json or .md; RUN/verify.json is shown by report."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
     """Check forces, symmetries, energy, restart and replicas on this very input; exits with 1 if a check fails."""
     from rich.console import Console
 
     from latticemd.terminal import print_checks, print_json
+    from latticemd.verify import require_table, write_checks
     from latticemd.verify import verify as checks_of
 
+    if output is not None:
+        require_table(output)
     checks = []
     with Console(stderr=True).status("checking") as status:
         for check in checks_of(_load(input_file, settings, None)):
             checks.append(check)
             status.update(f"done: {check.name}")
+    if output is not None:
+        write_checks(output, checks)
     if as_json:
         print_json(checks)
     else:

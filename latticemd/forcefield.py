@@ -35,8 +35,9 @@ class Capabilities:
     for electrons; if not, it has the whole force of a model without any. `uncertainty`: whether it tells how far its force may be
     wrong at each site. `single`: whether it computes in single precision, whose rounding is that of its symmetries. `rim`: layers
     of cells that a block of the lattice needs around it if all that concerns the whole is asked of `Lattice.total` and
-    `Lattice.highest`; `halo` unless given. `cuda`: whether it
-    serves this model on a GPU too, where positions are arrays of the device and so are its answers.
+    `Lattice.highest`; `halo` unless given. `free_rim`: whether it solves electrons only where `Lattice.asked` says, so that the
+    rim of a block costs it nothing. `cuda`: whether it serves this model on a GPU too, where positions are arrays of the device
+    and so are its answers.
     """
 
     conservative: bool
@@ -50,6 +51,7 @@ class Capabilities:
     uncertainty: bool = False
     single: bool = False
     rim: int | None = None
+    free_rim: bool = False
     cuda: bool = False
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
 import signal
 import sys
 import time
@@ -28,6 +27,7 @@ from latticemd.models.model import Model
 from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
 from latticemd.output.directory import RunDirectory
 from latticemd.output.header import header_of
+from latticemd.output.provenance import made_with
 from latticemd.output.summary import write_summary, write_text_atomically
 from latticemd.output.trajectory import Elsewhere, TrajectoryHeader, TrajectoryWriter
 from latticemd.parallel.comm import Alone
@@ -121,7 +121,8 @@ def run(
         try:
             simulation = Simulation(system, build_propagator(run_input, share), state, reporters, resumed=resume)
             if resume and watch:  # the state at which the run has halted, if the limit is still the same
-                watch.restore()
+                if world.rank == 0:
+                    watch.restore()
                 watch.report(simulation.frame())
             simulation.run(run_input.dynamics.steps, stop)
         except Diverged as error:
@@ -234,8 +235,6 @@ def _require_uncertainty(run_input: RunInput, system: System) -> None:
 
 def _require_one_rank(run_input: RunInput, share: Share) -> None:
     """Raise InputError where something is asked for that only a rank which has everything can answer."""
-    if share.partition.ranks > 1 and run_input.stop_when:
-        raise InputError("stop_when: states worth labelling are kept by a run on one rank; start it without mpirun")
     asked = [block.name for block in run_input.observables or ()]
     if share.divided and "forcefield" in asked:
         raise InputError("observables: what a force field tells about its answers is known on one rank, not of blocks")
@@ -265,7 +264,9 @@ def _too_uncertain(
 ) -> TooUncertain:
     """The error of a run that `stop_when` has ended, after a summary that says the same."""
     step, steps = simulation.state.step, run_input.dynamics.steps
-    write_summary(directory.summary, _summary(run_input, simulation, watch.reason, wall_seconds))
+    summary = _summary(run_input, simulation, watch.reason, wall_seconds)
+    if simulation.system.share.world.rank == 0:
+        write_summary(directory.summary, summary)
     states = "1 state" if len(watch.kept) == 1 else f"{len(watch.kept)} states"
     return TooUncertain(
         f"stopped at step {step} of {steps}: {watch.reason}\n"
@@ -322,9 +323,8 @@ def _summary(run_input: RunInput, simulation: Simulation, ended: str, wall_secon
         "backend": run_input.backend,
         "precision": run_input.precision,
         "device": gpu.description() if run_input.backend == "cuda" else "cpu",
-        "version": __version__,
-        "machine": platform.machine(),
-        "python": platform.python_version(),
+        "ranks": system.share.partition.ranks,
+        **made_with(run_input.backend),
     }
 
 

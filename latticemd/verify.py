@@ -9,14 +9,16 @@ The numbers come from `latticemd.measurements`, as those of `latticemd.testing` 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from latticemd.backends import kernels_for, on_host
-from latticemd.build import build_first_replica, build_propagator, build_system, placed
+from latticemd.build import build_first_replica, build_propagator, build_state, build_system, placed
 from latticemd.config import RunInput
+from latticemd.config.parallel_input import ParallelInput
 from latticemd.errors import Diverged, InputError
 from latticemd.integrators import Integrator, load_integrator
 from latticemd.measurements.forces import (
@@ -37,6 +39,10 @@ from latticemd.measurements.motion import (
     step_symmetry_error,
 )
 from latticemd.models.model import Motion
+from latticemd.output.summary import json_text, write_text_atomically
+from latticemd.parallel.choosing import rim_of
+from latticemd.parallel.comm import Alone
+from latticemd.parallel.threads import on_ranks
 from latticemd.propagator import Propagator
 from latticemd.rng import Stream
 from latticemd.simulation import Simulation, thermal_momenta
@@ -50,7 +56,8 @@ REVERSAL_LIMIT = 1e-9  # of x after DYNAMICS_STEPS forth and back
 DRIFT_LIMIT = 0.1  # of the fluctuation of the kinetic energy over DRIFT_STEPS
 BALANCE_LIMIT = 0.1  # of what a bath exchanges, or of the fluctuation of the kinetic energy, over DRIFT_STEPS
 ORDER_SLACK = 0.4  # how far the measured order in dt may be from the expected one
-DYNAMICS_STEPS, DRIFT_STEPS = 10, 60
+RANKS_LIMIT = 1e-12  # of positions and momenta after RANK_STEPS on two blocks, in double precision
+DYNAMICS_STEPS, DRIFT_STEPS, RANK_STEPS = 10, 60, 3
 LEARNED_SYMMETRY_LIMIT = 1e-5  # of how far a learned step goes; networks compute in single precision
 LEARNED_LIMIT = 0.5  # error of a learned step, of what straight motion misses
 VERLET_STEPS = 400  # that a learned step is compared with
@@ -92,6 +99,34 @@ def verify(run_input: RunInput) -> Iterator[Check]:
         except Diverged as error:
             outcome = Outcome("fail", note=str(error))
         yield Check(name, outcome.verdict, outcome.value, outcome.limit, outcome.note)
+
+
+def require_table(path: Path) -> None:
+    """Raise InputError unless `write_checks` knows what the name of this file ends in."""
+    if path.suffix not in TABLES:
+        raise InputError(f"{path}: expected a file name that ends in {' or '.join(TABLES)}")
+
+
+def write_checks(path: Path, checks: Sequence[Check]) -> None:
+    """Write the table as JSON, which `latticemd report` shows where it is RUN/verify.json, or in Markdown, by the file's ending."""
+    require_table(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(path, TABLES[path.suffix](checks))
+
+
+def _as_json(checks: Sequence[Check]) -> str:
+    return json_text([dataclasses.asdict(check) for check in checks])
+
+
+def _as_markdown(checks: Sequence[Check]) -> str:
+    rows: list[tuple[str, ...]] = [("check", "value", "limit", "verdict", "note"), ("---",) * 5]
+    for check in checks:
+        numbers = ("" if number is None else f"{number:.2g}" for number in (check.value, check.limit))
+        rows.append((check.name, *numbers, check.verdict, check.note.replace("|", "\\|")))
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+TABLES = {".json": _as_json, ".md": _as_markdown}
 
 
 class Bench:
@@ -232,8 +267,32 @@ def replicas(bench: Bench) -> Outcome:
 
 
 def ranks(bench: Bench) -> Outcome:
-    """Any number of processes gives the same forces."""
-    return Outcome("skip", note="one process")
+    """Two blocks of the lattice, each with the rim that the force field asks for, move as the whole lattice does."""
+    if not bench.system.capabilities.deterministic:
+        return Outcome("skip", note="this force field says that it is not deterministic")
+    if bench.run_input.backend == "cuda":
+        return Outcome("skip", note="a GPU has the whole lattice")
+    run_input = bench.run_input.model_copy(update={"parallel": ParallelInput()})
+    if rim_of(bench.system.model, bench.system.forcefield) is None:
+        return Outcome("skip", note="forces need all sites: ranks share replicas alone")
+
+    def moved(world: Alone) -> State | None:
+        system = build_system(run_input, world=world)
+        state = build_state(run_input, system.model, system.share)
+        Simulation(system, build_propagator(run_input, system.share), state).run(RANK_STEPS)
+        x, p = system.share.gathered(state.x), system.share.gathered(state.p)
+        return None if x is None or p is None else State(x, p, np.zeros_like(x), np.zeros(len(x)))
+
+    try:
+        parts = on_ranks(2, moved)[0]
+    except InputError as error:
+        return Outcome("skip", note=str(error))
+    whole = moved(Alone())
+    if whole is None or parts is None:
+        raise AssertionError("the first rank gathers everything")
+    # Networks sum up in another order where tiles are cut otherwise.
+    limit = SINGLE_LIMIT if bench.system.capabilities.single else RANKS_LIMIT
+    return _judge(state_difference(whole, parts), limit, f"after {RANK_STEPS} steps; 0 where bytes are the same")
 
 
 def restart(bench: Bench) -> Outcome:

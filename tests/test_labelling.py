@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+
 import numpy as np
 import pytest
 from conftest import forces_and_energy
@@ -160,7 +162,8 @@ def test_provenance_says_how_it_was_made(input_file):
     assert "4 trajectories, 12 states of 24 sites" in done.stdout
     about = read_provenance(input_file.parent / "exact.h5")
     assert about["command"] == "latticemd label input.yaml --set label.random=null"
-    assert {"version", "revision", "created", "input"} <= about.keys()
+    assert {"version", "revision", "created", "input", "processor", "threads"} <= about.keys()
+    assert (about["python"], about["numpy"]) == (platform.python_version(), np.__version__)
     again = latticemd("label", "input.yaml", cwd=input_file.parent)
     assert again.returncode == 2
     assert "--overwrite" in again.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from launching import BIN, NEEDS_MPI, ended, mpirun, ranks_of
 
 from latticemd.config import load_input
 from latticemd.learning.dataset import read_dataset
@@ -20,13 +20,7 @@ from latticemd.output.checkpoint import read_checkpoint
 from latticemd.runner import run
 
 PROGRAM = Path(__file__).with_name("mpi_program.py")
-BIN = Path(sys.executable).parent
-MPIRUN = next((str(path) for path in (BIN / "mpirun",) if path.exists()), None) or shutil.which("mpirun")
-pytestmark = [pytest.mark.mpi, pytest.mark.xdist_group("mpi")]
-if MPIRUN is None:
-    pytestmark.append(pytest.mark.skip(reason="mpirun is missing: pip install 'latticemd[mpi]'"))
-else:
-    pytest.importorskip("mpi4py", reason="mpi4py is missing: pip install 'latticemd[mpi]'")
+pytestmark = [pytest.mark.mpi, pytest.mark.xdist_group("mpi"), NEEDS_MPI]
 
 INPUTS = {
     "langevin": """
@@ -73,29 +67,6 @@ LEGS = {1: 4, 2: 6, 3: 8, 4: 12}  # the step to which the resumed run goes on so
 FILES = ("trajectory.h5", "checkpoint.h5", "checkpoint_previous.h5", "input.yaml")
 
 
-def mpirun(ranks, *command, **options):
-    """The command on so many ranks of this machine, which has fewer cores and other things to do."""
-    environment = os.environ | {
-        "OMPI_ALLOW_RUN_AS_ROOT": "1",
-        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-        "OMPI_MCA_mpi_yield_when_idle": "1",
-        "OMP_NUM_THREADS": "1",
-        "NUMBA_NUM_THREADS": "1",
-    }
-    begin = [MPIRUN, "--oversubscribe", "--bind-to", "none", "-n", str(ranks)]
-    return subprocess.Popen([*begin, *command], env=environment, text=True, stderr=subprocess.PIPE, **options)
-
-
-def ended(process, timeout=120):
-    """Exit code and messages."""
-    try:
-        _, words = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        pytest.fail(f"still running after {timeout} s: {process.communicate()[1]}")
-    return process.returncode, words
-
-
 def run_jobs(ranks, jobs, folder):
     path = folder / f"jobs_{ranks}.json"
     path.write_text(json.dumps(jobs))
@@ -140,7 +111,7 @@ def test_files_are_those_of_one_rank(folder, name, ranks):
         assert (folder / str(ranks) / name / file).read_bytes() == (folder / "1" / name / file).read_bytes(), file
     one, many = (json.loads((folder / str(n) / name / "summary.json").read_text()) for n in (1, ranks))
     differ = {key for key in one if one[key] != many[key]}
-    assert differ <= {"wall_seconds", "force_seconds", "steps_per_second"}
+    assert differ <= {"wall_seconds", "force_seconds", "steps_per_second", "ranks", "threads"}
 
 
 def test_a_run_goes_on_with_any_other_number_of_ranks(folder):
@@ -163,21 +134,6 @@ def test_an_error_of_all_is_said_once(tmp_path):
     assert words.count("error:") == 1
     assert "forcefield poles needs all sites" in words
     assert "at most 2 rank(s), and 3 were started" in words
-
-
-def ranks_of(process):
-    """Process ids of the ranks that mpirun has started, by rank."""
-    found = {}
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            words = path.read_bytes().split(b"\0")
-            parent = int((path.parent / "stat").read_text().rpartition(")")[2].split()[1])
-        except (OSError, ValueError):
-            continue
-        ranks = [int(word.partition(b"=")[2]) for word in words if word.startswith(b"OMPI_COMM_WORLD_RANK=")]
-        if ranks and parent == process.pid:
-            found[ranks[0]] = int(path.parent.name)
-    return found
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds ranks in /proc")

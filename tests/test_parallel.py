@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import tracemalloc
 
@@ -123,6 +124,40 @@ def test_a_block_knows_its_place():
         return len(own)
 
     assert sum(of_blocks(Partition(lattice, grid=(3, 2), halo=1), look)) == lattice.sites
+
+
+def test_a_block_asks_for_its_own_sites_and_more_on_demand():
+    """Also across its seam, beyond which the cells on its other side stand."""
+    partition = Partition(Lattice("square", (24, 20)), grid=(3, 2), halo=4)
+
+    def look(share, comm):
+        block = share.lattice
+        own = share.cropped(np.arange(block.sites)[None])[0]
+        assert np.array_equal(block.sites_asked, own)
+        for margin in (1, 3):
+            near = set(block.numbers[block.asking(margin).sites_asked].tolist())
+            rows, columns = (np.arange(a - margin, b + margin) % n for (a, b), n in zip(
+                partition.owned(comm.rank), (24, 20), strict=True))  # fmt: skip
+            assert near == {int(20 * i + j) for i in rows for j in columns}
+        return True
+
+    assert all(of_blocks(partition, look))
+    assert Lattice("square", (4, 4)).sites_asked is None
+
+
+@pytest.mark.parametrize("forcefield", [Window(width=5), Cavity(radius=1)])
+def test_electrons_of_a_rim_are_not_solved(forcefield):
+    model = Holstein(Lattice("square", (40, 16)))
+    assert forcefield.capabilities(model, 1).free_rim
+    x = np.random.default_rng(2).normal(size=(1, model.lattice.sites, 1))
+
+    def density(share, comm):
+        system = System(model, dataclasses.replace(forcefield), share=share)
+        system.update_forces(State.at_rest(share.taken(x)), 0)
+        solved = np.flatnonzero(system.electrons.density[0])
+        return np.array_equal(solved, np.sort(share.lattice.sites_asked))
+
+    assert all(of_blocks(Partition(model.lattice, grid=(2, 1), halo=6), density))
 
 
 def test_fields_stream_to_the_first_rank_in_the_order_of_sites():
@@ -327,6 +362,10 @@ def test_a_forecast_counts_cells_rims_and_messages():
     waiting = (3 + 3 * 2 + 2 * 2) * 1e-6 + found.halo_bytes / 1e9
     assert found.waiting == pytest.approx(waiting)
     assert found.seconds == pytest.approx(working + waiting)
+    useful = 200**2 * (1e-6 + 1e-8)
+    assert found.efficiency == pytest.approx(useful / found.seconds)
+    free = counted(partition, 1, dataclasses.replace(COSTS, free_rim=True), Network(latency=1e-6, bandwidth=1e9))
+    assert free.seconds == pytest.approx(useful + waiting)
 
 
 def test_memory_falls_with_the_number_of_ranks():

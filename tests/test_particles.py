@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -412,3 +413,49 @@ def test_pictures_look_along_the_direction_in_which_particles_spread_least():
     between = [np.linalg.norm(one[:, :, None] - one[:, None], axis=-1) for one in (cloud.seen, x)]
     np.testing.assert_allclose(*between, rtol=0, atol=1e-12)
     assert 0.8 < (np.abs(cloud.seen[..., :2]) < cloud.extent).mean() <= 1.0
+
+
+def test_particles_are_not_seen_in_a_mirror():
+    from latticemd.figures.particles import viewing_axes
+
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        x = rng.normal(size=(5, 7, 3)) * rng.uniform(0.1, 3.0, 3)
+        axes = viewing_axes(x - x.mean(axis=(0, 1)))
+        np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
+        assert np.linalg.det(axes) == pytest.approx(1.0)
+    assert np.linalg.det(viewing_axes(np.zeros((1, 1, 3)))) == pytest.approx(1.0)  # a single one
+
+
+# clouds
+
+
+def test_a_cube_has_the_radius_neighbours_and_pairs_of_a_cube():
+    from latticemd.analysis.clouds import gyration_radius, nearest_distance, pair_density
+
+    corners = np.array(list(itertools.product((0.0, 2.0), repeat=3)))
+    x = np.stack([corners, 0.5 * corners + 7.0])
+    assert gyration_radius(x) == pytest.approx([3**0.5, 0.5 * 3**0.5])
+    assert nearest_distance(x) == pytest.approx([2.0, 1.0])
+    edges = np.array([0.0, 1.9, 2.1, 2.7, 2.9, 3.4, 3.5])
+    density = pair_density(x[:1], edges)[0]
+    # 12 edges, 12 diagonals of faces and 4 of space make 28 pairs.
+    np.testing.assert_allclose(density * np.diff(edges) * 28, [0, 12, 0, 12, 0, 4], atol=1e-12)
+
+
+def test_pairs_of_gaussian_clouds_have_the_distances_of_maxwell():
+    from latticemd.analysis.clouds import gyration_radius, pair_density
+
+    x = np.random.default_rng(0).normal(size=(4, 800, 3))
+    edges = np.linspace(0.0, 8.0, 33)
+    r = 0.5 * (edges[1:] + edges[:-1])
+    maxwell = r**2 * np.exp(-(r**2) / 4) / (2 * np.pi**0.5)  # of differences, whose components have variance 2
+    assert np.abs(pair_density(x, edges).mean(axis=0) - maxwell).max() < 0.01
+    assert gyration_radius(x).mean() == pytest.approx(3**0.5, rel=0.02)
+
+
+def test_a_single_particle_has_no_neighbour():
+    from latticemd.analysis.clouds import nearest_distance, pair_density
+
+    assert np.isnan(nearest_distance(np.zeros((2, 1, 3)))).all()
+    assert pair_density(np.zeros((2, 1, 3)), np.array([0.0, 1.0])).tolist() == [[0.0], [0.0]]

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import platform
 import re
 import zlib
 
@@ -13,6 +14,7 @@ from latticemd import observables
 from latticemd.config import load_input
 from latticemd.errors import InputError
 from latticemd.lattice import Lattice
+from latticemd.output.trajectory import read_trajectory
 from latticemd.report import write_report
 from latticemd.report.fields import Shape, block_means
 from latticemd.report.page import latex_to_html
@@ -30,10 +32,10 @@ observables: [{name: energy, every: 1}, {name: temperature, every: 1}]
 """
 
 
-def ran(folder, *settings):
+def ran(folder, *settings, given=SMALL):
     """The directory of a small run with the given settings."""
     source = folder.with_suffix(".yaml")
-    source.write_text(SMALL)
+    source.write_text(given)
     run(load_input(source, [*settings, f"output.directory={folder}"]))
     return folder
 
@@ -114,6 +116,76 @@ def test_a_report_of_256_x_256_sites_and_100_frames_is_below_10_megabytes(tmp_pa
     assert [len(one["time"]) for one in data_of(both)["runs"]] == [50, 50]
 
 
+# particles
+
+CHARGED = """
+system: particles
+lattice: {type: points, shape: [6]}
+model: {name: particles, charges: [1, -2, 1, 1, -1, 0]}
+forcefield: {name: coulomb}
+initial: {kind: normal, width: 1.5, velocity: 0.3, seed: 5}
+dynamics: {integrator: verlet, dt: 0.005, steps: 200, temperature: 0}
+output: {every: 20, figures: false}
+replicas: 2
+"""
+
+
+def test_particles_are_where_the_trajectory_has_them(tmp_path):
+    place = ran(tmp_path / "charged", given=CHARGED)
+    (shown,) = data_of(write_report([place]))["runs"]
+    field = shown["field"]
+    x = np.frombuffer(zlib.decompress(base64.b64decode(field["bytes"])), "<f4").reshape(11, 6, 3)
+    with read_trajectory(place / "trajectory.h5") as trajectory:
+        stored = trajectory.value("particles/replica_0000/displacement")[:]
+    np.testing.assert_allclose(x + np.array(field["centre"]), stored, atol=1e-5)
+    assert field["charges"] == [1, -2, 1, 1, -1, 0]
+    assert shown["step"] == list(range(0, 201, 20))
+    spread = np.linalg.norm(stored - stored.mean(axis=1, keepdims=True), axis=2)
+    assert shown["facts"]["gyration_radius"] == pytest.approx(np.sqrt((spread**2).mean(axis=1)), rel=1e-5)
+    apart = np.linalg.norm(stored[:, :, None] - stored[:, None], axis=3) + np.where(np.eye(6), np.inf, 0.0)
+    assert shown["facts"]["nearest_distance"] == pytest.approx(apart.min(axis=2).mean(axis=1), rel=1e-5)
+
+
+def test_a_report_of_particles_has_their_charts_and_none_of_lattices(tmp_path):
+    place = ran(tmp_path / "charged", given=CHARGED)
+    content = data_of(write_report([place]))
+    charts = {chart["id"]: chart for chart in content["charts"]}
+    assert charts.keys() == {"structure", "reach", "energy"}
+    assert charts["energy"]["choices"][0]["y"] == "total energy per particle"
+    (((r, density),),) = (choice["curves"] for choice in charts["structure"]["choices"])
+    share = np.array(density).sum(axis=1) * (r[1] - r[0])
+    assert (share <= 1.0 + 1e-5).all()
+    assert (share > 0.7).all()  # pairs of both replicas, few of them farther apart than the picture is wide
+    assert verdict_of(place, "energy balance").verdict == "pass"
+    assert verdict_of(place, "end").verdict == "pass"
+
+
+def test_runs_of_particles_are_looked_at_from_one_side_and_distance(tmp_path):
+    wide = ran(tmp_path / "wide", "initial.width=4.0", given=CHARGED)
+    narrow = ran(tmp_path / "narrow", "model.charges=positive", given=CHARGED)
+    first, second = (
+        run_data["field"] for run_data in data_of(write_report([wide, narrow], tmp_path / "both.html"))["runs"]
+    )
+    assert first["axes"] == second["axes"]
+    assert first["edge"] == second["edge"] > 4.0
+    assert first["limit"] == second["limit"] == pytest.approx(2.6)
+
+
+def test_particles_and_lattices_share_a_page(tmp_path):
+    charged, quench = ran(tmp_path / "charged", given=CHARGED), ran(tmp_path / "quench")
+    content = data_of(write_report([charged, quench], tmp_path / "both.html"))
+    assert [run_data["field"]["kind"] for run_data in content["runs"]] == ["particles", "pixels"]
+    charts = {chart["id"]: chart["choices"][0]["curves"] for chart in content["charts"]}
+    assert [curve is None for curve in charts["walls"]] == [True, False]
+    assert [curve is None for curve in charts["reach"]] == [False, True]
+
+
+def test_particles_without_positions_cannot_be_shown(tmp_path):
+    place = ran(tmp_path / "charged", "output.fields=[momentum]", given=CHARGED)
+    with pytest.raises(InputError, match=r"its frames hold no positions; the run needs output\.fields displacement"):
+        write_report([place])
+
+
 # verdicts
 
 
@@ -155,6 +227,16 @@ def test_warnings_an_unfinished_run_and_stored_checks_are_told(tmp_path):
 
 
 # the page
+
+
+def test_it_says_what_a_run_was_computed_with_and_not_where(tmp_path):
+    place = ran(tmp_path / "run")
+    known = read_reported(place).provenance
+    assert (known["python"], known["numpy"]) == (platform.python_version(), np.__version__)
+    assert known["numba"]
+    assert known["processor"]
+    assert int(known["threads"]) >= 1
+    assert platform.node() not in known.values()
 
 
 def test_what_comes_from_inputs_is_escaped_and_paths_lose_their_folders(tmp_path):

@@ -13,8 +13,10 @@ import pytest
 from test_figures import order_fields, write_run
 
 from latticemd import observables
+from latticemd.figures.particles import half_edge, viewing_axes
 from latticemd.figures.style import DIVERGING, DIVERGING_DARK
 from latticemd.lattice import Lattice
+from latticemd.output.trajectory import read_trajectory
 from latticemd.report import write_report
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -268,4 +270,116 @@ def test_other_lattices_are_drawn(browser, tmp_path, name, shape):
     cell = [int(n) for n in name.removeprefix("site ").strip("()").split(", ")]
     site = cell[0] if len(cell) == 1 else 16 * cell[0] + 4 * cell[1]
     assert number(value) == pytest.approx(phi[1, site], abs=0.002)
+    assert browser.get_log("browser") == []
+
+
+# particles
+
+
+@pytest.fixture(scope="module")
+def charges(tmp_path_factory):
+    """A run of five charges, the frames of which are stored."""
+    from test_report import CHARGED, ran
+
+    place = ran(tmp_path_factory.mktemp("particles") / "charged", given=CHARGED)
+    with read_trajectory(place / "trajectory.h5") as trajectory:
+        return write_report([place]), trajectory.value("particles/replica_0000/displacement")[:]
+
+
+def mark_of(browser):
+    """Where the mark is on a picture, in parts of its width and height."""
+    return [float(part) / 100 for part in browser.execute_script(
+        "const m = document.querySelector('.mark').style; return [m.left, m.top].map((v) => v.replace('%', ''))"
+    )]  # fmt: skip
+
+
+def test_keys_read_where_particles_are_at_every_time(browser, charges):
+    page, x = charges
+    opened(browser, page)
+    canvas = browser.find_element("css selector", ".field canvas")
+    canvas.send_keys("\ue014\ue014")  # to the first, and on to the second
+    for frame in (0, 7, 10):
+        move_to(browser, frame)
+        assert text_of(browser, "#now") == f"t = {0.1 * frame:.4g}"
+        name, told = text_of(browser, ".map .readout output").split(": ")
+        charge, place = told.split(" at ")
+        assert (name, number(charge)) == ("particle 1", -2.0)
+        read = [number(part) for part in place.strip("()").split(", ")]
+        assert read == pytest.approx(x[frame, 1], rel=1e-3, abs=1e-3)
+        spread = x[frame] - x[frame].mean(axis=0)
+        assert number(text_of(browser, "[data-fact=gyration_radius]")) == pytest.approx(
+            np.sqrt((spread**2).sum(axis=1).mean()), rel=1e-3
+        )
+    assert browser.get_log("browser") == []
+
+
+def test_a_pointer_finds_a_particle_and_its_colour_is_that_of_its_charge(browser, charges):
+    page, x = charges
+    opened(browser, page)
+    move_to(browser, 4)
+    seen = x - x.mean(axis=(0, 1))
+    axes = viewing_axes(seen)
+    seen = seen @ axes.T
+    edge = half_edge(seen[..., :2])
+    front = np.argmax(seen[4, :, 2])
+    along, up = seen[4, front, :2] / edge
+    canvas = browser.find_element("css selector", ".field canvas")
+    half = 0.5 * canvas.rect["width"]
+    webdriver.ActionChains(browser).move_to_element_with_offset(
+        canvas, round(along * half), round(-up * half)
+    ).perform()
+    assert text_of(browser, ".map .readout output").startswith(f"particle {front}:")
+    assert mark_of(browser) == pytest.approx([0.5 * (1 + along), 0.5 * (1 - up)], abs=1e-4)
+    pixel = browser.execute_script(
+        "const c = document.querySelector('.field canvas');"
+        "return [...c.getContext('2d').getImageData(arguments[0] * c.width, arguments[1] * c.height, 1, 1).data]",
+        *mark_of(browser),
+    )
+    charge = [1, -2, 1, 1, -1, 0][front]
+    ends = np.array([[int(stop[n : n + 2], 16) for n in (1, 3, 5)] for stop in DIVERGING])
+    place = 0.5 * (1 + charge / 2.6) * (len(ends) - 1)
+    assert pixel[:3] == pytest.approx([np.interp(place, np.arange(len(ends)), one) for one in ends.T], abs=3)
+
+
+def test_a_drag_turns_the_cloud_like_a_solid_body(browser, charges):
+    page, x = charges
+    opened(browser, page)
+    move_to(browser, 4)
+    canvas = browser.find_element("css selector", ".field canvas")
+
+    def places():
+        """All particles on the picture, read from the mark."""
+        found = []
+        for n in range(x.shape[1]):
+            canvas.send_keys("\ue014" if n else "\ue012" * x.shape[1])
+            found.append(mark_of(browser))
+        return np.array(found)
+
+    canvas.send_keys("\ue014")
+    before = places()
+    width = canvas.rect["width"]
+    webdriver.ActionChains(browser).move_to_element(canvas).click_and_hold().move_by_offset(
+        round(0.5 * width), 0
+    ).release().perform()
+    after = places()
+    # A quarter turn about the vertical: heights stay, and what was in front lies to the right.
+    seen = x - x.mean(axis=(0, 1))
+    seen = seen @ viewing_axes(seen).T
+    assert after[:, 1] == pytest.approx(before[:, 1], abs=1e-3)
+    assert after[:, 0] == pytest.approx(0.5 * (1 + seen[4, :, 2] / half_edge(seen[..., :2])), abs=0.01)
+    canvas.send_keys("\ue008" + 12 * "\ue012" + "\ue008")  # Shift and arrows turn it back, 12 times pi/24
+    assert places() == pytest.approx(before, abs=0.01)
+    assert browser.get_log("browser") == []
+
+
+def test_particles_play_and_stand_beside_a_lattice_on_a_phone(browser, charges, tmp_path, fields):
+    page, _ = charges
+    write_run(tmp_path / "lattice", Lattice("square", (SIDE, SIDE)), fields)
+    both = write_report([page.parent, tmp_path / "lattice"], tmp_path / "both.html")
+    opened(browser, both, dark=True, width=390, height=844)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    move_to(browser, 0)
+    button = browser.find_element("id", "play")
+    button.click()
+    waiting(browser, 20).until(lambda b: button.get_attribute("aria-label") == "play")
     assert browser.get_log("browser") == []

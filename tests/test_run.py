@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import h5py
@@ -71,6 +73,13 @@ def test_a_run_leaves_what_it_promises(workplace):
     assert 0 < summary["force_seconds"] < summary["wall_seconds"]
     for name in ("steps_per_second", "energy", "order_parameter", "wall_fraction"):
         assert np.isfinite(summary[name])
+    assert summary["python"] == platform.python_version()
+    for package in ("numpy", "numba", "scipy", "h5py"):
+        assert summary[package] == version(package)
+    assert summary["processor"]
+    assert summary["threads"] >= 1
+    assert summary["ranks"] == 1
+    assert "gpu" not in summary
     with h5py.File(out / "trajectory.h5") as file:
         assert file["h5md"].attrs["version"].tolist() == [1, 1]
         displacement = file["particles/lattice/displacement"]

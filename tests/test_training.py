@@ -380,7 +380,7 @@ def test_what_a_network_knows_is_computed_once(workplace, monkeypatch):
         patch.setattr(SmallStack, "forward", forward)
         trained("output.directory=cached", "augment=true")
         assert sum(calls) == 20 + 5 + (20 + 5 + 5)  # training and validation states; and all sets in the end
-        patch.setattr("latticemd.learning.trainer.referenced", lambda groups, bound, batch: groups)
+        patch.setattr("latticemd.learning.trainer.referenced", lambda groups, bound, batch, world: groups)
         trained("output.directory=anew", "augment=true")
     history = [read_training(workplace / name / "checkpoint.safetensors")[1].history for name in ("cached", "anew")]
     losses = [[row["validation_loss"] for row in rows] for rows in history]

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 from conftest import forces_and_energy
-from networks import register_networks, saved_linear
+from networks import LinearForce, register_networks, saved_linear
+from ranks import on_ranks
 
 from latticemd.config import load_input
 from latticemd.errors import InputError, TooUncertain
@@ -115,10 +116,42 @@ def test_uncertain_states_survive_a_stop_and_are_the_same_set(workplace):
     assert all(np.array_equal(a.x, b.x) for a, b in zip(whole, parts, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("ranks", "replicas", "grid"), [(4, 1, "[2, 2]"), (3, 3, "[1, 1]"), (4, 2, "[2, 1]")], ids=["cells", "replicas", "both"]
+)  # fmt: skip
+def test_ranks_halt_together_and_the_first_keeps_the_states_of_one_rank(workplace, monkeypatch, ranks, replicas, grid):
+    monkeypatch.setattr(LinearForce, "halo", 1, raising=False)
+    limits = "stop_when={uncertainty: 0.15, largest_uncertainty: 0.4, save: 5}"
+    common = [limits, f"replicas={replicas}", "output.every=2", "observables=[{name: energy, every: 1}]"]
+    alone = halted(*common, "output.directory=one")
+
+    def messages(**options):
+        def halt(world):
+            with pytest.raises(TooUncertain) as caught:
+                run(load_input("input.yaml", [*common, f"parallel={{grid: {grid}}}"]), world=world, **options)
+            return str(caught.value)
+
+        return on_ranks(ranks, halt)
+
+    def outcome(directory):
+        summary = json.loads((workplace / directory / "summary.json").read_text())
+        states = read_states(workplace / directory / "uncertain.h5")
+        kept = [(s.group, s.step, s.time, s.x.tobytes(), s.uncertainty.tobytes()) for s in states]
+        return summary["digest"], summary["steps"], summary["ended"], kept
+
+    many = messages()
+    assert many[0] == alone.replace("one/", "out/").replace("resume one", "resume out")
+    assert {message.partition("\n")[0] for message in many} == {alone.partition("\n")[0]}
+    assert len(outcome("one")[3]) > 1
+    assert outcome("out") == outcome("one")
+    assert messages(resume=True) == many
+    assert outcome("out") == outcome("one")
+
+
 def test_limits_are_shares_of_what_comes_closest():
     spread = np.array([0.0, 0.3, 0.4, 0.0])
-    assert Limits(rms=0.5).share(spread) == pytest.approx(0.5)
-    assert Limits(rms=0.5, largest=0.5).share(spread) == pytest.approx(0.8)
+    assert Limits(rms=0.5).level(spread) == pytest.approx(0.5)
+    assert Limits(rms=0.5, largest=0.5).level(spread) == pytest.approx(0.8)
 
 
 def test_limits_need_a_force_field_that_knows_its_uncertainty(workplace):

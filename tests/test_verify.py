@@ -20,13 +20,14 @@ from test_testing import (
     ThereIsNoWayBack,
 )
 
+from forcefields.cavity import Cavity
 from latticemd import Ramp
 from latticemd.config import load_input
 from latticemd.integrators import load_integrator
 from latticemd.plugins import register
 from latticemd.system import System
 from latticemd.testing import DenseElectrons
-from latticemd.verify import verify
+from latticemd.verify import Check, verify, write_checks
 
 GRADIENT, SPACE, INTERNAL, REPEAT, REPLICA, RANKS, RESTART, REVERSE, ORDER, DRIFT, BALANCE = range(11)
 
@@ -153,11 +154,40 @@ def test_the_command_prints_numbers_and_exits_with_the_verdict(tmp_path):
     checks = json.loads(good.stdout)
     assert len(checks) == 11
     assert checks[GRADIENT]["value"] <= checks[GRADIENT]["limit"]
-    bad = latticemd("verify", "input.yaml", *settings, "--set", "dynamics.dt=1.2", cwd=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["input.yaml"]
+    bad = latticemd(
+        "verify", "input.yaml", *settings, "--set", "dynamics.dt=1.2", "-o", "kept/verify.json", cwd=tmp_path
+    )
     assert bad.returncode == 1
+    kept = json.loads((tmp_path / "kept/verify.json").read_text())
+    assert [check["name"] for check in kept] == [check["name"] for check in checks]
+    assert "fail" in {check["verdict"] for check in kept}
     assert "fail" in bad.stdout
     assert "[length]" in bad.stdout
     assert "Traceback" not in bad.stderr
+
+
+def test_a_table_is_kept_in_the_format_of_its_name(tmp_path):
+    checks = [
+        Check("restart", "pass", 0.0, 0.0, "largest difference"),
+        Check("energy drift", "fail", float("nan"), 0.1, "|slope| 2"),
+        Check("ranks", "skip", note="one process"),
+    ]
+    write_checks(tmp_path / "new/verify.json", checks)
+    kept = [Check(**one) for one in json.loads((tmp_path / "new/verify.json").read_text())]
+    assert (kept[0], kept[1].value, kept[2]) == (checks[0], None, checks[2])
+    write_checks(tmp_path / "verify.md", checks)
+    assert (tmp_path / "verify.md").read_text().splitlines() == [
+        "| check | value | limit | verdict | note |",
+        "| --- | --- | --- | --- | --- |",
+        "| restart | 0 | 0 | pass | largest difference |",
+        "| energy drift | nan | 0.1 | fail | \\|slope\\| 2 |",
+        "| ranks |  |  | skip | one process |",
+    ]
+    (tmp_path / "input.yaml").write_text(QUENCH)
+    refused = latticemd("verify", "input.yaml", "--output", "verify.txt", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "verify.txt: expected a file name that ends in .json or .md" in refused.stderr
 
 
 def test_a_changed_copy_of_an_integrator_has_its_own_coefficients(load):
@@ -202,3 +232,20 @@ def test_what_a_force_field_does_not_promise_is_not_held_against_it(load):
         "energy balance with the bath",
         "one rank = many ranks",
     }
+
+
+def test_two_blocks_are_moved_as_one_lattice(load):
+    """Where a force field is as local as it says, to the byte; one that sees farther than it says is found out."""
+    shape = "lattice.shape=[14, 12]"
+    checks = {check.name: check for check in verify(load(shape, "forcefield.name=cavity", "forcefield.radius=1"))}
+    found = checks["one rank = many ranks"]
+    assert (found.verdict, found.value) == ("pass", 0.0)
+
+    class Boasts(Cavity):
+        def capabilities(self, model, replicas):
+            return dataclasses.replace(super().capabilities(model, replicas), halo=1, rim=1)
+
+    register("forcefield", "boasts", Boasts)
+    found = {check.name: check for check in verify(load(shape, "forcefield.name=boasts"))}["one rank = many ranks"]
+    assert found.verdict == "fail"
+    assert found.value > 1e-6

@@ -4,14 +4,13 @@ Two promises that are easily made: a run that was interrupted goes on as if noth
 is right. Both can be checked, and here they are.
 """
 
-import json
 from pathlib import Path
 
 from latticemd.config import load_input
 from latticemd.output.trajectory import read_trajectory
 from latticemd.report import write_report
 from latticemd.runner import run
-from latticemd.verify import verify
+from latticemd.verify import verify, write_checks
 
 Path("langevin.yaml").write_text("""
 lattice:    {type: square, shape: [8, 8]}
@@ -53,8 +52,7 @@ for check in checks:
     number = "" if check.value is None else f"{check.value:.0e} (limit {check.limit:g})"
     print(f"{check.verdict:5} {check.name:40} {number}".rstrip())
 
-# Stored beside a run (`latticemd verify INPUT --json > RUN/verify.json`), the table becomes a part of its report:
+# Stored beside a run (`latticemd verify INPUT --output RUN/verify.json`), the table becomes a part of its report:
 
-table = [{"name": c.name, "verdict": c.verdict, "value": c.value, "limit": c.limit, "note": c.note} for c in checks]
-Path("runs/straight/verify.json").write_text(json.dumps(table))
+write_checks(Path("runs/straight/verify.json"), checks)
 print(write_report([Path("runs/straight")]))

@@ -142,6 +142,7 @@ class Cavity(Sized):
             bytes_needed=needed + _BYTES_PER_SITE * replicas * sites * o**2,
             single=self.precision == "float32" and self._square(model) is not None,
             rim=rim,
+            free_rim=self._compiled(model) is not None,
             cuda=model.portable and model.filling is None and self._compiled(model) is not None,
         )
 
@@ -223,7 +224,9 @@ class Cavity(Sized):
             from forcefields.cavity.square import OnSquare  # other lattices need no numba
 
             height, width = model.lattice.shape
-            return OnSquare((height, width), hopping, self._reach, self.sweeps, getattr(np, self.precision))
+            return OnSquare(
+                (height, width), hopping, self._reach, self.sweeps, getattr(np, self.precision), model.lattice.asked
+            )
         if "cut" not in self._buffers:  # made here, because a ramp may take a model away from equal hops
             self._buffers["cut"] = self._cut(model)
         graph, patches = self._buffers["cut"]

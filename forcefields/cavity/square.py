@@ -31,30 +31,37 @@ _PARALLEL_FROM_OF_NINE, _PARALLEL_FROM = 65536, 4096
 
 @dataclass(frozen=True)
 class OnSquare:
-    """The patches of a square lattice of `shape` sites with one real `hopping` [energy]."""
+    """The patches of a square lattice of `shape` sites with one real `hopping` [energy]; of the rows and columns (first,
+    last + 1) that are `asked` only, unless it is None."""
 
     shape: tuple[int, int]
     hopping: float
     radius: int
     sweeps: int
     precision: Any  # the NumPy type of the arithmetic on a tile
+    asked: tuple[tuple[int, int], ...] | None = None
 
     def reach(self, lattice: Lattice) -> float:
         """How far hopping can move a level at most [energy]."""
         return 4.0 * abs(self.hopping)
 
     def solve(self, levels: Array, expansions: list[Expansion]) -> tuple[DensityMatrix, Array]:
-        """The densities and the energies of the sites, (R, N) each, for on-site energies `levels` (R, N) counted from mu."""
-        rows, columns = _tile_shape(*self.shape, self.radius, self.radius + self.sweeps)
-        tiles = -(-self.shape[0] // rows) * -(-self.shape[1] // columns)
+        """The densities and the energies of the sites, (R, N) each, for on-site energies `levels` (R, N) counted from mu;
+        zero where nobody asks.
+        """
+        box = np.array(self.asked or tuple((0, n) for n in self.shape))
+        height, width = (box[:, 1] - box[:, 0]).tolist()
+        rows, columns = _tile_shape(height, width, self.radius, self.radius + self.sweeps)
+        tiles = -(-height // rows) * -(-width // columns)
         worthwhile = levels.size >= (_PARALLEL_FROM_OF_NINE if self.radius == 1 else _PARALLEL_FROM)
         run = _tiles_parallel if worthwhile and len(levels) * tiles > 1 and get_num_threads() > 1 else _tiles_serial
         poles, weights, slopes = side_by_side(expansions)
         program, *places = elimination(self.radius)
         grid = (len(levels), *self.shape)
-        density, energy = np.empty(levels.shape), np.empty(levels.shape)
+        density, energy = np.zeros(levels.shape), np.zeros(levels.shape)
         run(
             len(levels) * tiles,
+            box,
             self.radius,
             program,
             tuple(places),
@@ -100,6 +107,7 @@ def _load(onsite: Array, row: int, column: int, halo: int, rows: int, stride: in
 @jit
 def _do_tile(
     number: int,
+    box: Array,
     radius: int,
     program: Array,
     places: Any,
@@ -114,12 +122,13 @@ def _do_tile(
     density: Array,
     energy: Array,
 ) -> None:
-    """Density and energy (R, Lx, Ly) of one tile; tiles are numbered row by row and replica by replica."""
-    height, width = levels.shape[1:]
+    """Density and energy (R, Lx, Ly) of one tile of the box; tiles are numbered row by row and replica by replica."""
+    height, width = box[0, 1] - box[0, 0], box[1, 1] - box[1, 0]
     down, across = -(-height // rows), -(-width // columns)
     replica, tile = number // (down * across), number % (down * across)
     row, column = tile // across * rows, tile % across * columns
     rows, columns = min(rows, height - row), min(columns, width - column)
+    row, column = row + box[0, 0], column + box[1, 0]
     halo = radius + sweeps
     stride = columns + 2 * halo
     sites, first = (rows + 2 * halo + 2) * stride, (halo + 1) * stride
@@ -147,16 +156,18 @@ def _do_tile(
                 patches(radius, program, first + start, stride, w, h, weight, old, new, elements, factors, sums[start:])
     slope, moment, constant = slopes[replica], 4.0 * h * h, weights[replica, :, 0].sum()
     for a in range(rows):
+        x = (row + a) % levels.shape[1]
         for b in range(columns):
-            e, place = levels[replica, row + a, column + b], a * stride + halo + b
-            density[replica, row + a, column + b] = 0.5 - slope * e - sums[place]
-            local = 0.5 * e - slope * (e * e + moment) + (sums[place + SPAN] - constant)
-            energy[replica, row + a, column + b] = local
+            y = (column + b) % levels.shape[2]
+            e, place = levels[replica, x, y], a * stride + halo + b
+            density[replica, x, y] = 0.5 - slope * e - sums[place]
+            energy[replica, x, y] = 0.5 * e - slope * (e * e + moment) + (sums[place + SPAN] - constant)
 
 
 @jit
 def _tiles_serial(
     tiles: int,
+    box: Array,
     radius: int,
     program: Array,
     places: Any,
@@ -173,13 +184,28 @@ def _tiles_serial(
 ) -> None:
     for number in range(tiles):
         _do_tile(
-            number, radius, program, places, sweeps, rows, columns, levels, poles, weights, slopes, h, density, energy
+            number,
+            box,
+            radius,
+            program,
+            places,
+            sweeps,
+            rows,
+            columns,
+            levels,
+            poles,
+            weights,
+            slopes,
+            h,
+            density,
+            energy,
         )
 
 
 @jit_parallel
 def _tiles_parallel(
     tiles: int,
+    box: Array,
     radius: int,
     program: Array,
     places: Any,
@@ -196,5 +222,19 @@ def _tiles_parallel(
 ) -> None:
     for number in prange(tiles):
         _do_tile(
-            number, radius, program, places, sweeps, rows, columns, levels, poles, weights, slopes, h, density, energy
+            number,
+            box,
+            radius,
+            program,
+            places,
+            sweeps,
+            rows,
+            columns,
+            levels,
+            poles,
+            weights,
+            slopes,
+            h,
+            density,
+            energy,
         )

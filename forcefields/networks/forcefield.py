@@ -91,6 +91,7 @@ class NetworkForceField:
             bytes_needed=_BYTES_PER_SITE * sites,
             interactions=model.interacting,  # whatever made the labels
             single=next(module.parameters()).element_size() == 4,
+            free_rim=halo is not None,
             cuda=plain_matrix(model) and not conservative and _torch_has_gpu(),
         )
 
@@ -256,8 +257,8 @@ def in_tiles(module: Any, model: Model, x: torch.Tensor) -> tuple[torch.Tensor, 
         return force, float(energies.double().sum())
     reference = None if conservative or not hasattr(module, "reference") else module.reference(x)
     grid = (*lattice.shape, -1)
-    out, total = torch.empty_like(x.reshape(grid)), 0.0 if conservative else float("nan")
-    pieces = [_pieces(n, longest[lattice.directions]) for n in lattice.shape]
+    out, total = torch.zeros_like(x.reshape(grid)), 0.0 if conservative else float("nan")
+    pieces = [_pieces(first, last, longest[lattice.directions]) for first, last in lattice.asked]
     tiles: dict[tuple[int, ...], Any] = {}
     for piece in itertools.product(*pieces):
         places = [
@@ -286,10 +287,11 @@ def _taken(values: torch.Tensor, places: list[torch.Tensor]) -> torch.Tensor:
     return values
 
 
-def _pieces(extent: int, most: int) -> list[tuple[int, int]]:
-    """Nearly equal parts of an extent, none longer than `most`."""
+def _pieces(first: int, last: int, most: int) -> list[tuple[int, int]]:
+    """Nearly equal parts of first ... last - 1, none longer than `most`."""
+    extent = last - first
     count = -(-extent // most)
-    ends = [extent * i // count for i in range(count + 1)]
+    ends = [first + extent * i // count for i in range(count + 1)]
     return list(itertools.pairwise(ends))
 
 

@@ -100,7 +100,8 @@ class LatticeNetwork(nn.Module):
 
     def reference(self, x: Tensor) -> Tensor:
         """The part of the force that nobody learns, g base(x), (B, N, D)."""
-        return self.base.force(self.model, x, self._energies(x))
+        lattice = self.model.lattice.asking(self.halo)
+        return self.base.force(dataclasses.replace(self.model, lattice=lattice), x, self._energies(x))
 
     def forward(self, x: Tensor, reference: Tensor | None = None) -> Tensor:
         """The electronic force (B, N, D) at x (B, N, D); `reference`, if it is known already, is not computed again."""

@@ -145,6 +145,7 @@ class Window(Sized):
             else None,
             bytes_needed=needed + _BYTES_PER_SITE * replicas * sites * o**2,
             single=self.precision == "float32" and self._square(model) is not None,
+            free_rim=self._square(model) is not None,
             cuda=model.portable and model.filling is None and self._square(model) is not None,
         )
 
@@ -236,7 +237,9 @@ class Window(Sized):
             from forcefields.window.square import OnSquare  # other lattices need no numba
 
             height, width = model.lattice.shape
-            return OnSquare((height, width), hopping, self._side, getattr(np, self.precision))
+            return OnSquare(
+                (height, width), hopping, self._side, getattr(np, self.precision), model.lattice.sites_asked
+            )
         if "cut" not in self._buffers:  # made here, because a ramp may take a model away from equal hops
             self._buffers["cut"] = self._cut(model)
         graph, windows = self._buffers["cut"]

@@ -24,12 +24,14 @@ _PARALLEL_FROM = 4096
 
 @dataclass(frozen=True)
 class OnSquare:
-    """The windows of a square lattice of `shape` sites with one real `hopping` [energy]."""
+    """The windows of a square lattice of `shape` sites with one real `hopping` [energy]; of the sites with the numbers `asked`
+    (n,) only, unless it is None."""
 
     shape: tuple[int, int]
     hopping: float
     width: int
     precision: Any  # the NumPy type of the arithmetic in a window
+    asked: Array | None = None
 
     def reach(self, levels: Array) -> Array:
         """A bound on the moduli of the eigenvalues of each window, (R, N) [energy], from `levels` (R, N).
@@ -55,7 +57,7 @@ class OnSquare:
         self, levels: Array, rungs: Array, expansions: dict[int, Expansion]
     ) -> tuple[DensityMatrix, Array, Array]:
         """The densities and the energies of the sites, (R, N) each, for `levels` (R, N) counted from the middle of the
-        intervals, and sums of moments.
+        intervals, and sums of moments; zero where nobody asks.
 
         `rungs` (R, N) names the expansion of each window. The sums (R, J, K + 1), J expansions in order and K the highest
         order, are sum_i mu_k over the sites of a replica that use expansion j. They are added up task by task in order.
@@ -64,14 +66,14 @@ class OnSquare:
         weights = np.zeros((len(expansions), 2, most + 1))
         for row, each in zip(weights, expansions.values(), strict=True):
             row[:, : each.order + 1] = each.density, each.energy
-        sites, tasks = _tasks(rungs, list(expansions))
+        sites, tasks = _tasks(rungs, list(expansions), self.asked)
         radius = self.width // 2
         padded = np.pad(
             levels.reshape(len(levels), *self.shape).astype(self.precision),
             ((0, 0), (radius, radius), (radius, radius)),
             mode="wrap",
         )
-        density, energy, parts = np.empty(levels.shape), np.empty(levels.shape), np.empty((len(tasks), most + 1))
+        density, energy, parts = np.zeros(levels.shape), np.zeros(levels.shape), np.empty((len(tasks), most + 1))
         worthwhile = levels.size >= _PARALLEL_FROM and len(tasks) > 1 and get_num_threads() > 1
         run = _tasks_parallel if worthwhile else _tasks_serial
         run(
@@ -134,8 +136,11 @@ def _task_size(sites: int) -> int:
     return max(_SMALLEST_TASK, -(-sites // (_TASKS * LANES)) * LANES)
 
 
-def _tasks(rungs: Array, names: list[int]) -> tuple[Array, Array]:
-    """The sites of all replicas sorted by rung (R, N), and tasks (T, 4): replica, number of the rung, first, last + 1."""
+def _tasks(rungs: Array, names: list[int], asked: Array | None) -> tuple[Array, Array]:
+    """The sites of all replicas that are asked, sorted by rung, (R, n), and tasks (T, 4): replica, number of the rung, first,
+    last + 1."""
+    if asked is not None:
+        rungs = rungs[:, asked]
     order = np.argsort(rungs, axis=1, kind="stable")
     size, tasks = _task_size(rungs.shape[1]), []
     for replica, row in enumerate(rungs):
@@ -143,7 +148,7 @@ def _tasks(rungs: Array, names: list[int]) -> tuple[Array, Array]:
         for number, (start, count) in enumerate(zip(np.cumsum([0, *counts]).tolist(), counts, strict=False)):
             for first in range(start, start + count, size):
                 tasks.append((replica, number, first, min(first + size, start + count)))
-    return order, np.array(tasks)
+    return order if asked is None else asked[order], np.array(tasks)
 
 
 @jit

@@ -77,10 +77,8 @@ def _read_fields(trajectory: Trajectory, model: Model) -> tuple[Array, Array, st
     frames = Frames(trajectory, model, most=1)
     if not frames.ordered:
         return np.zeros(0), np.zeros((0, model.lattice.sites)), ""
-    if model.lattice.directions == 1:
-        chosen = np.unique(np.linspace(0, len(frames) - 1, STRIPES).round().astype(int)).tolist()
-    else:
-        chosen = chosen_frames(frames.time, PROFILES)
+    one = model.lattice.directions == 1
+    chosen = evenly_chosen(len(frames), STRIPES) if one else chosen_frames(frames.time, PROFILES)
     return frames.time[chosen], np.stack([frames.order_field(frame)[0] for frame in chosen]), f"${frames.label}$"
 
 
@@ -89,7 +87,7 @@ def read_cloud(frames: Frames) -> tuple[Array, Cloud | None]:
     assert isinstance(frames.model, Particles), "of particles"
     if not frames.has("displacement"):
         return np.zeros(0), None
-    chosen = np.unique(np.linspace(0, len(frames) - 1, CLOUDS).round().astype(int)).tolist()
+    chosen = evenly_chosen(len(frames), CLOUDS)
     x = np.stack([frames.displacement(frame)[0] for frame in chosen])
     return frames.time[chosen], Cloud.of(x, frames.model)
 
@@ -131,3 +129,8 @@ def chosen_frames(time: Array, count: int) -> list[int]:
         nearest = int(np.abs(elapsed - target).argmin())
         chosen.append(min(max(nearest, chosen[-1] + 1), last - (count - 2 - k)))
     return chosen
+
+
+def evenly_chosen(frames: int, count: int) -> list[int]:
+    """Indices of at most `count` of so many frames, evenly in time from the last to the first."""
+    return np.unique(np.linspace(frames - 1, 0, count).round().astype(int)).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -37,6 +38,7 @@ class Block(Lattice):
     original   the whole lattice
     known      (first, last + 1) of the stretches of known coordinates along each direction
     own        (first, last + 1) of the places along each direction that the rank has
+    margin     layers around them at whose sites electrons are asked for too
     =========  ================================================================================
 
     `total` and `highest` take values on all sites of the block and tell about the whole lattice, to which all ranks contribute.
@@ -46,6 +48,7 @@ class Block(Lattice):
     known: tuple[tuple[tuple[int, int], ...], ...]
     own: tuple[tuple[int, int], ...]
     everywhere: Everywhere = field(compare=False, repr=False)
+    margin: int = 0
 
     def __init__(
         self, original: Lattice, known: tuple[Array, ...], own: tuple[tuple[int, int], ...], everywhere: Everywhere
@@ -55,11 +58,24 @@ class Block(Lattice):
         object.__setattr__(self, "known", tuple(stretches(one) for one in known))
         object.__setattr__(self, "own", own)
         object.__setattr__(self, "everywhere", everywhere)
+        object.__setattr__(self, "margin", 0)
 
     @property
     def whole(self) -> Lattice:
         """The lattice that this is a block of."""
         return self.original
+
+    @property
+    def asked(self) -> tuple[tuple[int, int], ...]:
+        """See `Lattice.asked`."""
+        wider = [(a - self.margin, b + self.margin) for a, b in self.own]
+        return tuple((a, b) if b - a < n else (0, n) for (a, b), n in zip(wider, self.shape, strict=True))
+
+    def asking(self, layers: int) -> Block:
+        """See `Lattice.asking`."""
+        wider = copy.copy(self)
+        object.__setattr__(wider, "margin", self.margin + layers)
+        return wider
 
     def total(self, values: Array) -> Array:
         """See `Lattice.total`."""

@@ -196,6 +196,27 @@ class Lattice:
         """The lattice that this one is a part of: itself, unless it is a `latticemd.lattice.block.Block`."""
         return self
 
+    @property
+    def asked(self) -> tuple[tuple[int, int], ...]:
+        """The layers (first, last + 1), modulo their number, along each direction at whose sites electrons are asked for; of a
+        block, its own. Elsewhere a force field may leave zeros.
+        """
+        return tuple((0, n) for n in self.shape)
+
+    @property
+    def sites_asked(self) -> Array | None:
+        """Numbers (n,) of those sites; None if they are all."""
+        if all(span == (0, n) for span, n in zip(self.asked, self.shape, strict=True)):
+            return None
+        sites = np.arange(self.sites).reshape(*self.shape, -1)
+        for axis, (first, last) in enumerate(self.asked):
+            sites = sites.take(np.arange(first, last), axis, mode="wrap")
+        return sites.ravel()
+
+    def asking(self, layers: int) -> Lattice:
+        """The same lattice with so many more layers asked for on every side of a block."""
+        return self
+
     def total(self, values: Array) -> Array:
         """The sum over all sites of the whole lattice of (R, N, ...), rounded once, (R,).
 

@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 
-from latticemd import __version__
 from latticemd.build import build_model
 from latticemd.config import RunInput, TrainInput, load_input
 from latticemd.config.active_input import ActiveInput
@@ -43,6 +42,7 @@ from latticemd.learning.picking import POLICIES
 from latticemd.learning.runner import train
 from latticemd.output.directory import locked_directory, unlock_directory
 from latticemd.output.header import header_of
+from latticemd.output.provenance import made_with
 from latticemd.output.states import StoredState, read_states, write_states
 from latticemd.output.summary import write_summary, write_text_atomically
 from latticemd.plugins import load_plugin
@@ -98,7 +98,7 @@ def learn_actively(
                 rows += loop.rows(policy, number, labels[policy])
                 _report(path, train_input, rows)
         models = [str(file) for file in loop.models("uncertain", active.rounds)]
-        summary = {"rows": [asdict(row) for row in rows], "models": models, "version": __version__}
+        summary = {"rows": [asdict(row) for row in rows], "models": models, **made_with()}
         write_summary(path / "summary.json", summary)
     return summary
 

@@ -38,7 +38,7 @@ def label(
         changes.append(f"label.output={json.dumps(str(output))}")
     if states is not None:
         changes.append(f"label.states={json.dumps(str(states))}")
-    with together() as world:
+    with together(learning=True) as world:
         plan = plan_labels(input_file, changes)
         first_alone(world, lambda: require_free(plan, overwrite))
         if world.rank == 0:
@@ -77,26 +77,39 @@ def train(
         bool, typer.Option("--active", help="Train a committee and let it choose what is labelled next, see active:.")
     ] = False,
 ) -> None:
-    """Train a network on datasets; leaves DIR/model.safetensors, the learning curve and the errors."""
+    """Train a network on datasets; leaves DIR/model.safetensors, the learning curve and the errors.
+
+    Under torchrun or mpirun all ranks share every batch.
+    """
     from rich.console import Console
 
     from latticemd.config import load_training
+    from latticemd.errors import InputError
     from latticemd.learning.active import learn_actively
     from latticemd.learning.runner import train as train_in_directory
+    from latticemd.parallel.launch import together
     from latticemd.runner import plain_logging
     from latticemd.terminal import print_active, print_training
 
     changes = list(settings or [])
     if output is not None:
         changes.append(f"output.directory={json.dumps(str(output))}")
-    train_input = load_training(input_file, changes)
-    plain_logging()
-    console = Console(stderr=True)
-    shown = console if console.is_terminal else None
-    if active:
-        print_active(learn_actively(train_input, resume=resume, overwrite=overwrite, console=shown))
-        return
-    print_training(train_in_directory(train_input, resume=resume, overwrite=overwrite, console=shown))
+    with together(learning=True) as world:
+        train_input = load_training(input_file, changes)
+        if active and world.size > 1:
+            raise InputError(
+                f"--active trains its members one after the other: start it on 1 rank, not on {world.size}"
+            )
+        if world.rank == 0:
+            plain_logging()
+        console = Console(stderr=True)
+        shown = console if console.is_terminal and world.rank == 0 else None
+        if active:
+            print_active(learn_actively(train_input, resume=resume, overwrite=overwrite, console=shown))
+            return
+        summary = train_in_directory(train_input, resume=resume, overwrite=overwrite, console=shown, world=world)
+        if world.rank == 0:
+            print_training(summary)
 
 
 def evaluate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from latticemd.forcefield import Array
 from latticemd.learning.dataset import LabelledTrajectory, read_dataset
 from latticemd.learning.networks import Bound, Referenced
 from latticemd.models.model import Model
+from latticemd.parallel.comm import Alone
 
 if TYPE_CHECKING:
     import torch
@@ -161,17 +163,22 @@ def groups_of(trajectories: Sequence[LabelledTrajectory], dtype: torch.dtype, we
     return groups
 
 
-def referenced(groups: Sequence[Group], bound: Bound, batch: int) -> list[Group]:
-    """The groups with the references of a network that has them: what training would otherwise compute in every epoch."""
+def referenced(groups: Sequence[Group], bound: Bound, batch: int, world: Alone) -> list[Group]:
+    """The groups with the references of a network that has them: what training would otherwise compute in every epoch.
+
+    All ranks of a world compute some and get all.
+    """
     import torch
 
     found = []
     for group in groups:
         module = bound.to(group.model)
         if isinstance(module, Referenced):
+            reference = torch.zeros_like(group.force)
             with torch.no_grad():
-                parts = [module.reference(group.x[part]) for part in slices(len(group), batch)]
-            group = dataclasses.replace(group, reference=torch.cat(parts))
+                for part in slices_of_rank(len(group), batch, world):
+                    reference[part] = module.reference(group.x[part])
+            group = dataclasses.replace(group, reference=torch.from_numpy(world.summed(reference.numpy())))
         found.append(group)
     return found
 
@@ -215,3 +222,8 @@ def slices(size: int, batch: int) -> Iterator[slice]:
     """All of `size` states in order, at most `batch` at once."""
     for first in range(0, size, batch):
         yield slice(first, first + batch)
+
+
+def slices_of_rank(size: int, batch: int, world: Alone) -> Iterator[slice]:
+    """Those of `slices` that a rank takes, every K-th."""
+    return itertools.islice(slices(size, batch), world.rank, None, world.size)

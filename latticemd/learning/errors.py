@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latticemd.forcefield import Array
-from latticemd.learning.data import Group, predicted, slices
+from latticemd.learning.data import Group, predicted, slices_of_rank
 from latticemd.learning.networks import Bound
+from latticemd.parallel.comm import Alone
 
 if TYPE_CHECKING:
     import torch
@@ -53,20 +54,25 @@ class ForceErrors:
         return {"states": self.states, "rmse": self.rmse, "relative": self.relative}
 
 
-def force_errors(bound: Bound, groups: Sequence[Group], batch: int) -> ForceErrors:
-    """Compare the forces of all states; differences are taken and averaged in float64."""
+def force_errors(bound: Bound, groups: Sequence[Group], batch: int, world: Alone | None = None) -> ForceErrors:
+    """Compare the forces of all states; differences are taken and averaged in float64.
+
+    All ranks of a world compute some and get all.
+    """
     import torch
 
+    world = world or Alone()
     bound.train(False)
     errors, forces, weights = [], [], []
     for group in groups:
-        for part in slices(len(group), batch):
+        squares = np.zeros(len(group))
+        for part in slices_of_rank(len(group), batch, world):
             states = group.taken(part)
             with torch.no_grad():
                 found = predicted(bound, states)
-            exact = states.force.double()
-            errors.append(_per_state((found.double() - exact) ** 2))
-            forces.append(_per_state(exact**2))
+            squares[part] = _per_state((found.double() - states.force.double()) ** 2)
+        errors.append(world.summed(squares))
+        forces.append(_per_state(group.force.double() ** 2))
         weights.append(group.weight.double().numpy())
     return ForceErrors(*(np.concatenate(parts) for parts in (errors, forces, weights)))
 

@@ -36,6 +36,7 @@ from latticemd.learning.dataset import ARRAYS, LabelledTrajectory, Value, read_d
 from latticemd.learning.records import record_of
 from latticemd.learning.sources import Source, identity, read_sources
 from latticemd.models.model import Model
+from latticemd.output.provenance import made_with
 from latticemd.plugins import load_plugin
 from latticemd.simulation import Simulation
 from latticemd.state import State
@@ -332,7 +333,7 @@ def _forcefield(block: Any) -> ForceField:
 
 def _provenance(plan: Plan) -> dict[str, Value]:
     return {
-        "version": __version__,
+        **made_with(plan.jobs[0].run.backend),
         "revision": _revision(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["latticemd", *sys.argv[1:]]),

@@ -28,7 +28,11 @@ from latticemd.learning.modelfile import Card, load_network, parameter_ranges, s
 from latticemd.learning.networks import Bound, build_network, require_torch
 from latticemd.learning.progress import Progress
 from latticemd.learning.trainer import Trainer
+from latticemd.output.provenance import made_with
 from latticemd.output.summary import write_summary, write_text_atomically
+from latticemd.parallel.comm import Alone
+from latticemd.parallel.distributed import process_group
+from latticemd.parallel.launch import first_enters
 from latticemd.runner import log_file, noted_signals
 
 log = logging.getLogger("latticemd.learning")
@@ -40,48 +44,68 @@ _SECONDS_BETWEEN_CHECKPOINTS = 60.0  # where validations are rarer than that
 
 
 def train(
-    train_input: TrainInput, *, resume: bool = False, overwrite: bool = False, console: Any = None
+    train_input: TrainInput,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    console: Any = None,
+    world: Alone | None = None,
 ) -> dict[str, Any]:
     """Train a network in its output directory and return the summary that is also written there.
 
-    SIGTERM and SIGINT end the training with a checkpoint: StoppedEarly. Raises Diverged when the loss leaves the finite
-    numbers, InputError for data that do not fit together, OutputError when the directory cannot be used.
+    All ranks of `world` have a share of every batch; the first one writes the files. SIGTERM and SIGINT end the training with a
+    checkpoint: StoppedEarly. Raises Diverged when the loss leaves the finite numbers, InputError for data that do not fit
+    together, OutputError when the directory cannot be used.
     """
     require_torch()
     import torch
 
+    world = world or Alone()
+    if train_input.batch < world.size:
+        raise InputError(
+            f"batch: {train_input.batch} state(s) per step cannot be shared by {world.size} ranks; give a batch of "
+            f"{world.size} at least, or start fewer ranks"
+        )
     torch.set_num_threads(train_input.threads)
     train_input = train_input.model_copy(update={"active": None})  # not for a single training
     assert train_input.output.directory is not None, "an input from load_training has its directory resolved"
     directory = TrainingDirectory(train_input.output.directory, overwrite=overwrite, resume=resume)
-    session = _Session(train_input, load_split(train_input.data), directory, console)
-    with directory, ExitStack() as stack:
-        stack.enter_context(log_file(directory.log))
+    with ExitStack() as stack:
+        session = _Session(train_input, load_split(train_input.data), directory, console, world)
+        first_enters(world, stack, lambda: directory)
+        first_enters(world, stack, lambda: log_file(directory.log))
+        stack.enter_context(process_group(world))
         if resume:
             session.restore()
-            if directory.summary.exists() and session.ended() is not None:
-                return dict(json.loads(directory.summary.read_text()))
+            summary = world.told(directory.summary.read_text() if directory.summary.exists() else None)
+            if summary is not None and session.ended() is not None:
+                return dict(json.loads(summary))
         else:
             session.begin()
         stack.callback(session.progress.close)
         interrupted = stack.enter_context(noted_signals())
         ended = session.go_on(lambda: bool(interrupted))
         if ended is None:
-            cause = f"stopped by {interrupted[0]} at step {session.trainer.record.step}"
-            raise StoppedEarly(f"{cause}; checkpoint written: continue with --resume")
+            cause = next((one[0] for one in world.collected(interrupted) if one), "a signal")
+            raise StoppedEarly(
+                f"stopped by {cause} at step {session.trainer.record.step}; checkpoint written: continue with --resume"
+            )
         return session.finish(ended)
 
 
 class _Session:
-    """A trainer with its directory: checkpoints, history and the file of the network are kept up to date."""
+    """A trainer with its directory: checkpoints, history and the file of the network are kept up to date, by the first rank."""
 
-    def __init__(self, train_input: TrainInput, split: Split, directory: TrainingDirectory, console: Any) -> None:
+    def __init__(
+        self, train_input: TrainInput, split: Split, directory: TrainingDirectory, console: Any, world: Alone
+    ) -> None:
+        self.world, self.writes = world, world.rank == 0
         self.input, self.split, self.directory = train_input, split, directory
         name, parameters = train_input.network.name, train_input.network.parameters
         model = split.train[0].model
         module = build_network(name, parameters, model, train_input.seed)
         self.bound = Bound(name, parameters, model, module)
-        self.trainer = Trainer(train_input, split, self.bound)
+        self.trainer = Trainer(train_input, split, self.bound, world)
         self.progress = Progress("step", self.trainer.total_steps, console)
         self.data = {name: _about(trajectories) for name, trajectories in split.sets.items()}
         self.start = _weights_of(train_input) if train_input.start is not None and not directory.resumes else None
@@ -89,7 +113,8 @@ class _Session:
 
     def begin(self) -> None:
         """Write the input, and let the network look at its data, or take the weights of another."""
-        write_text_atomically(self.directory.input, self.input.to_yaml())
+        if self.writes:
+            write_text_atomically(self.directory.input, self.input.to_yaml())
         if self.start is not None:
             self.trainer.begin_with(self.start)
         else:
@@ -98,6 +123,8 @@ class _Session:
         log.info("latticemd %s: training %s, %d parameters, on %d states of %d trajectories in %s", __version__,
                  self.input.network.name, trained, self.data["train"]["states"], len(self.split.train),
                  self.directory.path)  # fmt: skip
+        if self.world.size > 1:
+            log.info("%d ranks share every batch of %d states", self.world.size, self.input.batch)
 
     def restore(self) -> None:
         """Take up the checkpoint. Raises InputError or OutputError where it is that of another training."""
@@ -124,12 +151,13 @@ class _Session:
 
     def go_on(self, interrupted: Callable[[], bool]) -> str | None:
         """Train until the end and say which it was, or until `interrupted` and return None; either way a checkpoint is left."""
-        self.directory.summary.unlink(missing_ok=True)
+        if self.writes:
+            self.directory.summary.unlink(missing_ok=True)
         trainer, record = self.trainer, self.trainer.record
         clock = time.perf_counter() - record.seconds
-        while (ended := self.ended()) is None and not interrupted():
+        while (ended := self.ended()) is None and not self.world.anywhere(interrupted()):
             trainer.advance()
-            record.seconds = time.perf_counter() - clock
+            record.seconds = self._agreed(time.perf_counter() - clock)
             if record.step % trainer.validate_every == 0 or record.step == trainer.total_steps:
                 self._validate()
             elif record.seconds - self.saved > _SECONDS_BETWEEN_CHECKPOINTS:
@@ -145,9 +173,6 @@ class _Session:
         record = self.trainer.record
         self.bound.module.load_state_dict(self.trainer.best)
         errors = {name: self._errors(part).summary() for name, part in self.split.sets.items()}
-        save_network(self.directory.model, self._card(errors), self.trainer.best)
-        if self.input.output.figures:
-            self._draw()
         summary = {
             "title": self.input.title,
             "ended": ended,
@@ -157,21 +182,31 @@ class _Session:
             "parameters": self._parameters(),
             "errors": errors,
             "model": str(self.directory.model),
-            "version": __version__,
+            **made_with(),
         }
-        write_summary(self.directory.summary, summary)
+        if self.writes:
+            save_network(self.directory.model, self._card(errors), self.trainer.best)
+            if self.input.output.figures:
+                self._draw()
+            write_summary(self.directory.summary, summary)
         return summary
+
+    def _agreed(self, seconds: float) -> float:
+        """Those of the first rank: when to stop, and how fast to learn, may depend on them."""
+        return float(self.world.summed(np.array([seconds * self.writes]))[0])
 
     def _validate(self) -> None:
         record = self.trainer.record
         self.trainer.validate()
-        if record.best_step == record.step:
+        if self.writes and record.best_step == record.step:
             save_network(self.directory.model, self._card({}), self.trainer.best)
-        write_text_atomically(self.directory.history, _table(record.history))
+        if self.writes:
+            write_text_atomically(self.directory.history, _table(record.history))
         self._save()
 
     def _save(self) -> None:
-        write_training(self.directory.checkpoint, self.trainer, {"input": self.input.to_yaml(), "data": self.data})
+        if self.writes:
+            write_training(self.directory.checkpoint, self.trainer, {"input": self.input.to_yaml(), "data": self.data})
         self.saved = self.trainer.record.seconds
 
     def _words(self) -> str:
@@ -185,7 +220,9 @@ class _Session:
         import torch
 
         dtype = getattr(torch, self.input.precision)
-        return force_errors(self.bound, groups_of(trajectories, dtype, [1.0] * len(trajectories)), self.input.batch)
+        return force_errors(
+            self.bound, groups_of(trajectories, dtype, [1.0] * len(trajectories)), self.input.batch, self.world
+        )
 
     def _parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.bound.module.parameters())

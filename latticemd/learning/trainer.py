@@ -1,12 +1,12 @@
 """The optimisation itself: steps, the moving average of the weights, validation, and a state that continues to the same bytes.
 
-    L = < w_s |F_s - F^(x_s)|^2 >        over the states s of a batch, |.|^2 a mean over sites and components
+    L = < w_s |F_s - F^(x_s)|^2 >        over the states s of a batch, see `latticemd.learning.loss`
     w = 1 / <F^2>                        of all training states, or of the trajectory of s
     a <- d a + (1 - d) w                 d = min(ema, (1 + step)/(10 + step)), the average a of the weights
 
 The average follows the first steps closely and then forgets with the decay `ema`; validation and the network that is kept use it.
 Batches, augmentation and learning rates are pure functions of seed and step, so nothing but tensors and a few numbers
-has to be remembered.
+has to be remembered. Ranks that share a training all have the same weights and the same record.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,14 +30,15 @@ from latticemd.learning.data import (
     groups_of,
     loss_weights,
     mean_square,
-    predicted,
     referenced,
 )
 from latticemd.learning.errors import ForceErrors, force_errors
 from latticemd.learning.networks import Bound, Initialised
+from latticemd.parallel.comm import Alone
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 Weights = dict[str, "torch.Tensor"]
 
@@ -56,18 +58,24 @@ class Record:
 
 
 class Trainer:
-    """A network on its way. `advance` takes a step, `validate` judges the averaged weights and keeps the best."""
+    """A network on its way. `advance` takes a step, `validate` judges the averaged weights and keeps the best.
 
-    def __init__(self, train_input: TrainInput, split: Split, bound: Bound) -> None:
+    All ranks of a world do either together.
+    """
+
+    def __init__(self, train_input: TrainInput, split: Split, bound: Bound, world: Alone | None = None) -> None:
         import torch
 
         self.input = train_input
         self.bound = bound
+        self.world = world or Alone()
         dtype = getattr(torch, train_input.precision)
         bound.module.to(dtype)
         relative, scale = train_input.loss.relative, mean_square(split.train)
         self.groups, self.held_out = (
-            referenced(groups_of(part, dtype, loss_weights(part, relative, scale)), bound, train_input.batch)
+            referenced(
+                groups_of(part, dtype, loss_weights(part, relative, scale)), bound, train_input.batch, self.world
+            )
             for part in (split.train, split.validation)
         )
         self._sizes = [len(group) for group in self.groups]
@@ -112,6 +120,8 @@ class Trainer:
         """One step of the optimiser. Raises Diverged when the loss is not finite."""
         import torch
 
+        from latticemd.learning.loss import states_of_rank
+
         record, options = self.record, self.input.optimiser
         group, states = self._batch(record.step)
         batch = self.groups[group].taken(states)
@@ -120,10 +130,10 @@ class Trainer:
         for parameters in self.optimiser.param_groups:
             parameters["lr"] = self.learning_rate()
         self.bound.train(True)
-        loss = (batch.weight[:, None, None] * (predicted(self.bound, batch) - batch.force) ** 2).mean()
+        loss = self._loss(*states_of_rank(batch, self.world))
         self.optimiser.zero_grad()
         loss.backward()
-        value = float(loss.detach())
+        value = float(self.world.summed(loss.detach().double().numpy())) / self.world.size
         if not math.isfinite(value):
             raise Diverged(f"the loss is {value} at step {record.step}; use a smaller optimiser.learning_rate, or clip")
         if options.clip is not None:
@@ -138,7 +148,7 @@ class Trainer:
         """Judge the average on the validation set, keep it if it is the best yet, and write a row of the history."""
         record = self.record
         with self.using(self.average):
-            errors = force_errors(self.bound, self.held_out, self.input.batch)
+            errors = force_errors(self.bound, self.held_out, self.input.batch, self.world)
         if errors.loss < record.best_loss:
             record.best_loss, record.best_step, record.since_best = errors.loss, record.step, 0
             self.best = {name: value.clone() for name, value in self.average.items()}
@@ -215,6 +225,13 @@ class Trainer:
             moments.setdefault(int(i), {})[name] = value
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
         torch.set_rng_state(parts["generator"]["torch"])
+
+    @cached_property
+    def _loss(self) -> nn.Module:
+        """Made when the first weights are known, which ranks then have in common."""
+        from latticemd.learning.loss import shared_loss
+
+        return shared_loss(self.bound, self.world)
 
     def _batch(self, step: int) -> tuple[int, Any]:
         import torch

@@ -20,6 +20,7 @@ from latticemd.minimization.progress import MinimizationProgress
 from latticemd.models.model import require_displacements
 from latticemd.output.checkpoint import Extra, write_state
 from latticemd.output.directory import RunDirectory
+from latticemd.output.provenance import made_with
 from latticemd.output.summary import write_summary, write_text_atomically
 from latticemd.runner import log_file, noted_signals, output_directory
 from latticemd.schedules import When
@@ -174,7 +175,7 @@ def _summary(run_input: RunInput, system: System, state: State, fire: Fire, wall
         "precision": run_input.precision,
         "force_calls": system.force_calls,
         "wall_seconds": wall_seconds,
-        "version": __version__,
+        **made_with(run_input.backend),
     }
 
 

@@ -14,12 +14,17 @@ from latticemd.output.directory import write_atomically
 
 
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
-    """Write `summary` as JSON: sorted keys, floats that read back exactly, null for NaN and infinity.
+    """Write `summary` as JSON with sorted keys, see `json_text`."""
+    write_text_atomically(path, json_text(summary, sort_keys=True))
+
+
+def json_text(value: Any, *, sort_keys: bool = False) -> str:
+    """A value as lines of JSON: floats that read back exactly, null for NaN and infinity.
 
     Values may be text, numbers, booleans, None, NumPy scalars and arrays, paths, and mappings or sequences of these;
     anything else is a `TypeError`.
     """
-    write_text_atomically(path, json.dumps(_plain(summary), indent=2, sort_keys=True, allow_nan=False) + "\n")
+    return json.dumps(_plain(value), indent=2, sort_keys=sort_keys, allow_nan=False) + "\n"
 
 
 def write_text_atomically(path: Path, text: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ class Alone:
     size = 1
 
     def summed(self, values: Array) -> Array:
-        """Integers added up over all ranks, which is exact."""
+        """Numbers added up over all ranks: exact for integers, and for what one rank alone knows while the others give zero."""
         return values
 
     def highest(self, values: Array) -> Array:
@@ -27,7 +28,7 @@ class Alone:
 
     def anywhere(self, condition: bool) -> bool:
         """Whether it holds on any rank."""
-        return condition
+        return bool(self.summed(np.array([condition], dtype=np.int64))[0])
 
     def told(self, value: Any) -> Any:
         """What the first rank says."""
@@ -87,10 +88,6 @@ class Mpi(Alone):
         self._comm.Allreduce(values, largest, op=MPI.MAX)
         return largest
 
-    def anywhere(self, condition: bool) -> bool:
-        """See `Alone.anywhere`."""
-        return bool(self.summed(np.array([condition], dtype=np.int64))[0])
-
     def told(self, value: Any) -> Any:
         """See `Alone.told`."""
         return self._comm.bcast(value)
@@ -116,6 +113,26 @@ class Mpi(Alone):
         requests = [self._comm.Recv_init(array, source=rank) for rank, array in receives]
         requests += [self._comm.Send_init(array, dest=rank) for rank, array in sends]
         return _Persistent(requests)
+
+    # how ranks end
+
+    def met(self, patience: float) -> bool:
+        """Whether all ranks come here before so many seconds have passed."""
+        request, end = self._comm.Ibarrier(), time.monotonic() + patience
+        while not request.Test():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
+        return True
+
+    def wait(self) -> None:
+        """Return when all ranks have come here."""
+        self._comm.Barrier()
+
+    def end_all(self, code: int) -> NoReturn:
+        """End all ranks now, with this exit code."""
+        self._comm.Abort(code)
+        raise SystemExit(code)
 
 
 class _Persistent(Exchange):

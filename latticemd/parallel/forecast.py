@@ -36,13 +36,17 @@ class Network:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a site costs: seconds per force and of the rest of a step, peak bytes while it runs, and forces per step."""
+    """What a site costs: seconds per force and of the rest of a step, peak bytes while it runs, and forces per step.
+
+    With a `free_rim` forces cost nothing but at own sites.
+    """
 
     sites: int
     force_seconds: float
     step_seconds: float
     bytes: float
     forces: float
+    free_rim: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Forecast:
     bytes           memory [byte]
     halo_bytes      received in a step [byte], in `messages` messages
     seconds         of a step [second], of which `waiting` for messages
-    efficiency      own sites over sites that forces are computed on, times the share of time not waiting
+    efficiency      share of the time that is spent on own sites
     ==============  ========================================================================================
     """
 
@@ -103,8 +107,9 @@ def counted(partition: Partition, components: int, here: Measured, network: Netw
     waiting = count * network.latency + halo_bytes / network.bandwidth
     rounds = _REDUCTIONS * math.ceil(math.log2(partition.ranks)) + _SUMS * math.ceil(math.log2(partition.blocks))
     waiting += here.forces * rounds * network.latency
-    working = replicas * (known * here.forces * here.force_seconds + own * here.step_seconds)
-    useful = own / known * working / (working + waiting) if working else 0.0
+    useful = replicas * own * (here.forces * here.force_seconds + here.step_seconds)
+    wasted = 0.0 if here.free_rim else replicas * (known - own) * here.forces * here.force_seconds
+    seconds = useful + wasted + waiting
     return Forecast(
         ranks=partition.ranks,
         groups=partition.groups,
@@ -116,9 +121,9 @@ def counted(partition: Partition, components: int, here: Measured, network: Netw
         bytes=replicas * known * here.bytes,
         halo_bytes=halo_bytes,
         messages=count,
-        seconds=working + waiting,
+        seconds=seconds,
         waiting=waiting,
-        efficiency=useful,
+        efficiency=useful / seconds if seconds else 0.0,
     )
 
 
@@ -140,7 +145,9 @@ def measure(run: RunInput, sites: int = PIECE_SITES) -> Measured:
         calls, in_force = system.force_calls - calls, system.force_seconds - in_force
         best_force, best_rest = min(best_force, in_force / max(calls, 1)), min(best_rest, took - in_force)
     n = model.lattice.sites
-    return Measured(n, best_force / n, best_rest / n, _bytes_per_site(single, model, ramps), calls)
+    return Measured(
+        n, best_force / n, best_rest / n, _bytes_per_site(single, model, ramps), calls, system.capabilities.free_rim
+    )
 
 
 def _bytes_per_site(run: RunInput, model: Model, ramps: Mapping[str, Ramp]) -> float:

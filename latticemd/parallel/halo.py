@@ -50,7 +50,10 @@ def messages(partition: Partition, rank: int) -> list[Message]:
         if sent or received:
             here = [[_moved(span, -start) for span, start in zip(box, first, strict=True)] for box in sent]
             there = [
-                [_moved(span, int(np.searchsorted(axis, span[0])) - span[0]) for span, axis in zip(box, known, strict=True)]
+                [
+                    _moved(span, int(np.searchsorted(axis, span[0])) - span[0])
+                    for span, axis in zip(box, known, strict=True)
+                ]
                 for box in received
             ]
             found.append(Message(peer, [tuple(box) for box in here], [tuple(box) for box in there]))
@@ -101,7 +104,9 @@ class Halo:
         if (replicas, width) not in self._plans:
             self._plans[replicas, width] = _Plan.of(self._comm, self._messages, replicas, width)
         plan = self._plans[replicas, width]
-        whole = np.empty((replicas, *self._extents, width)) if out is None else out.reshape(replicas, *self._extents, width)
+        whole = (
+            np.empty((replicas, *self._extents, width)) if out is None else out.reshape(replicas, *self._extents, width)
+        )
         cells, own = values.reshape(replicas, *inner, width), whole[(slice(None), *self._own)]
         self.bytes_sent += plan.begin(cells)
         if not np.may_share_memory(own, cells):

@@ -5,37 +5,49 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from latticemd.errors import InputError, LatticeMDError
 from latticemd.parallel.comm import Alone, Mpi
+from latticemd.parallel.distributed import Torchrun
 
 T = TypeVar("T")
 
 # Where starters of MPI programs say how many ranks there are: Open MPI, MPICH and Intel MPI, MVAPICH, Slurm's srun.
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 _RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
+_TORCHRUN = "TORCHELASTIC_RUN_ID"  # which torchrun alone gives; its WORLD_SIZE and RANK count however torchrun itself was started
 PATIENCE = 3.0  # seconds that a rank with an error waits for others to have one too
 
 
 def ranks_started() -> int:
-    """How many ranks this process was started with, by mpirun or the like; 1 without it."""
-    return max((int(os.environ[name]) for name in _SIZES if os.environ.get(name, "").isdigit()), default=1)
+    """How many ranks this process was started with, by torchrun, mpirun or the like; 1 without it."""
+    names = ("WORLD_SIZE",) if _TORCHRUN in os.environ else _SIZES
+    return max((int(os.environ[name]) for name in names if os.environ.get(name, "").isdigit()), default=1)
 
 
 def started_first() -> bool:
-    """Whether this process is the first rank, as far as is known before MPI is asked."""
-    return all(os.environ.get(name, "0") == "0" for name in _RANKS)
+    """Whether this process is the first rank, as far as is known before anybody is asked."""
+    names = ("RANK",) if _TORCHRUN in os.environ else _RANKS
+    return all(os.environ.get(name, "0") == "0" for name in names)
 
 
-def world() -> Alone:
-    """All ranks. Raises InputError where several were started and cannot talk to each other."""
+def world(*, learning: bool = False) -> Alone:
+    """All ranks. Raises InputError where several were started and cannot talk to each other.
+
+    torchrun starts ranks for what `learning` does, which needs no messages between single ranks.
+    """
     ranks = ranks_started()
     if ranks == 1:
         return Alone()
+    if _TORCHRUN in os.environ:
+        if not learning:
+            raise InputError(
+                f"torchrun is for latticemd train and latticemd label; start this command with mpirun -n {ranks} instead"
+            )
+        return Torchrun()
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
@@ -53,22 +65,20 @@ def world() -> Alone:
 
 
 @contextmanager
-def together() -> Iterator[Alone]:
+def together(*, learning: bool = False) -> Iterator[Alone]:
     """All ranks, which leave together: an error that all of them have is raised once, by the first; one that a single rank has
-    ends all others, with its message and its exit code.
+    ends all others, with its message and its exit code. For `learning` see `world`.
     """
     try:
-        everybody = world()
+        everybody = world(learning=learning)
     except InputError:
         if not started_first():
             sys.exit(InputError.exit_code)
         raise
-    if everybody.size == 1:
+    if not isinstance(everybody, Mpi | Torchrun):
         yield everybody
         return
-    from mpi4py import MPI
-
-    here = MPI.COMM_WORLD.Dup()
+    here = everybody.part(0)
     if everybody.rank:  # the first one says it all
         logging.getLogger("latticemd").addHandler(logging.NullHandler())
         logging.getLogger("latticemd").propagate = False
@@ -76,12 +86,13 @@ def together() -> Iterator[Alone]:
         yield everybody
     except BaseException as error:
         code = _exit_code(error)
-        if not _all_come(here.Ibarrier()):
+        if not here.met(PATIENCE):
             print(f"error on rank {everybody.rank}: {_words(error)}", file=sys.stderr, flush=True)
-            here.Abort(code)
+            here.end_all(code)
+        here.wait()  # one that has lost its patience does not come: its end may have been the error of the others
         if everybody.rank == 0:
             print(f"error: {_words(error)}", file=sys.stderr, flush=True)
-        here.Barrier()  # mpirun ends all others when the first one leaves, also one that has not spoken yet
+        here.wait()  # whoever has started us ends all others when the first one leaves, also one that has not spoken yet
         sys.exit(code)
 
 
@@ -102,16 +113,6 @@ def first_alone(everybody: Alone, action: Callable[[], T]) -> T | None:
 def first_enters(everybody: Alone, stack: ExitStack, context: Callable[[], AbstractContextManager[T]]) -> T | None:
     """Let the first rank alone enter a context, for as long as the stack lasts; the others get nothing."""
     return first_alone(everybody, lambda: stack.enter_context(context()))
-
-
-def _all_come(request: Any) -> bool:
-    """Whether all ranks have met the same end within our patience."""
-    end = time.monotonic() + PATIENCE
-    while not request.Test():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def _exit_code(error: BaseException) -> int:

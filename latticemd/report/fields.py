@@ -83,13 +83,13 @@ class Shape:
         return about
 
 
-def frames_allowed(shape: Shape, runs: int, wanted: int) -> int:
-    """How many frames of a run fit on a page with so many runs. Raises InputError where not even one does."""
-    room = BYTES // (runs * shape.cells)
+def frames_allowed(needed: int, what: str, runs: int, wanted: int) -> int:
+    """How many frames of `needed` bytes fit on a page with so many runs. Raises InputError where not even one does."""
+    room = BYTES // (runs * needed)
     if room < 1:
         raise InputError(
-            f"a report of {runs} run(s) has room for {BYTES // runs} sites of each, the {shape.lattice.type} lattice shows "
-            f"{shape.cells}: give fewer runs, or use latticemd movie"
+            f"a report of {runs} run(s) has room for {BYTES // runs} bytes of each, one frame of {what} takes {needed}: give "
+            "fewer runs, or use latticemd movie"
         )
     return min(wanted, room)
 
@@ -103,8 +103,13 @@ def quantised(frames: Frames, chosen: list[int], shape: Shape) -> dict[str, Any]
     step = max(float(np.nanmax(np.abs(values), initial=0.0)), 1e-300) / LEVELS
     known = np.isfinite(values)
     levels = np.where(known, np.rint(np.where(known, values, 0.0) / step) + MIDDLE, 0).astype(np.uint8)
-    packed = base64.b64encode(zlib.compress(levels.tobytes(), 9)).decode()
-    return {**shape.described(), "step": step, "limit": largest_shown(values[-1][known[-1]]), "bytes": packed}
+    limit = largest_shown(values[-1][known[-1]])
+    return {**shape.described(), "step": step, "limit": limit, "bytes": packed(levels.tobytes())}
+
+
+def packed(content: bytes) -> str:
+    """Bytes as text that the page unpacks."""
+    return base64.b64encode(zlib.compress(content, 9)).decode()
 
 
 def block_means(values: Array, block: int) -> Array:

@@ -33,8 +33,8 @@ class FieldMap {
     this.frame = 0;
     this.cell = null;
     this.layout();
-    this.canvas.addEventListener("pointermove", (event) => this.look(this.cellAt(event)));
-    this.canvas.addEventListener("pointerdown", (event) => this.look(this.cellAt(event)));
+    this.canvas.addEventListener("pointermove", (event) => this.point(event));
+    this.canvas.addEventListener("pointerdown", (event) => this.point(event));
     this.canvas.addEventListener("keydown", (event) => this.key(event));
   }
 
@@ -75,24 +75,31 @@ class FieldMap {
     return level ? (level - 128) * this.field.step : null;
   }
 
-  colour(table, frame, cell) {
+  colour(frame, cell) {
     const value = this.value(frame, cell);
-    if (value === null) return null;
-    return table[Math.round(127.5 * (1 + Math.max(-1, Math.min(1, value / this.field.limit))))];
+    return value === null ? null : this.colourOf(value);
   }
 
-  draw(table) {
-    this.table = table ?? this.table;
+  colourOf(value) {
+    return this.table[Math.round(127.5 * (1 + Math.max(-1, Math.min(1, value / this.field.limit))))];
+  }
+
+  drawBar() {
     const ground = this.bar.getContext("2d");
     this.table.forEach((colour, n) => {
       ground.fillStyle = `rgb(${colour})`;
       ground.fillRect(n, 0, 1, 1);
     });
+  }
+
+  draw(table) {
+    this.table = table ?? this.table;
+    this.drawBar();
     const context = this.canvas.getContext("2d");
     if (this.paths) {
       context.clearRect(0, 0, this.canvas.width, this.canvas.height);
       this.paths.forEach((path, cell) => {
-        const colour = this.colour(this.table, this.frame, cell);
+        const colour = this.colour(this.frame, cell);
         if (!colour) return;
         context.fillStyle = context.strokeStyle = `rgb(${colour})`;
         context.fill(path);
@@ -101,7 +108,7 @@ class FieldMap {
     } else {
       const picture = context.createImageData(this.columns, this.rows);
       for (let n = 0; n < this.columns * this.rows; n++) {
-        const colour = this.colour(this.table, this.stripes ? this.rows - 1 - Math.floor(n / this.columns) : this.frame,
+        const colour = this.colour(this.stripes ? this.rows - 1 - Math.floor(n / this.columns) : this.frame,
           this.stripes ? n % this.columns : n);
         if (colour) picture.data.set([...colour, 255], 4 * n);
       }
@@ -126,31 +133,41 @@ class FieldMap {
     if (this.cell !== null || this.stripes) this.look(this.cell ?? 0);
   }
 
+  point(event) {
+    this.look(this.cellAt(event));
+  }
+
   cellAt(event) {
     const box = this.canvas.getBoundingClientRect();
     const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-    if (this.paths) {
-      const [px, py] = [x * this.canvas.width, y * this.canvas.height];
-      const distance = this.places.map(([a, b]) => (a - px) ** 2 + (b - py) ** 2);
-      return distance.indexOf(Math.min(...[extent(distance)[0]]));
-    }
+    if (this.places) return this.nearest(x * this.canvas.width, y * this.canvas.height);
     const column = Math.max(0, Math.min(this.columns - 1, Math.floor(x * this.columns)));
     const row = Math.max(0, Math.min(this.rows - 1, Math.floor(y * this.rows)));
     return this.stripes ? column : row * this.columns + column;
   }
 
+  /** The cell whose place is next to a point of the canvas. */
+  nearest(x, y) {
+    const distance = this.places.map(([a, b]) => (a - x) ** 2 + (b - y) ** 2);
+    return distance.indexOf(extent(distance)[0]);
+  }
+
   /** Read the value of a cell aloud and mark it. */
   look(cell) {
     this.cell = cell;
-    const value = this.value(this.frame, cell);
-    this.output.textContent = `${this.nameOf(cell)}: ${value === null ? "not known" : short(value)}`;
+    this.output.textContent = `${this.nameOf(cell)}: ${this.told(cell)}`;
     const box = [this.canvas.width, this.canvas.height];
-    const [x, y] = this.paths ? this.places[cell] : this.stripes
+    const [x, y] = this.places ? this.places[cell] : this.stripes
       ? [cell + 0.5, this.rows - this.frame - 0.5]
       : [(cell % this.columns) + 0.5, Math.floor(cell / this.columns) + 0.5];
     this.mark.style.left = `${(100 * x) / box[0]}%`;
     this.mark.style.top = `${(100 * y) / box[1]}%`;
     this.mark.hidden = false;
+  }
+
+  told(cell) {
+    const value = this.value(this.frame, cell);
+    return value === null ? "not known" : short(value);
   }
 
   nameOf(cell) {
@@ -163,7 +180,7 @@ class FieldMap {
   }
 
   key(event) {
-    const flat = this.paths || this.stripes;
+    const flat = this.places || this.stripes;
     const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: flat ? 1 : -this.columns, ArrowDown: flat ? -1 : this.columns };
     if (!(event.key in moves)) return;
     event.preventDefault();

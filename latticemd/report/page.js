@@ -8,8 +8,10 @@ const play = document.getElementById("play");
 const system = matchMedia("(prefers-color-scheme: dark)");
 
 const charts = data.charts.map((chart) => new Chart(document.getElementById(`chart-${chart.id}`), chart, data.runs));
-const maps = await Promise.all(data.runs.map(async (run, n) =>
-  new FieldMap(document.querySelector(`.map[data-run="${n}"]`), run, await unpacked(run.field.bytes))));
+const maps = await Promise.all(data.runs.map(async (run, n) => {
+  const Kind = run.field.kind === "particles" ? ParticleMap : FieldMap;
+  return new Kind(document.querySelector(`.map[data-run="${n}"]`), run, await unpacked(run.field.bytes));
+}));
 
 function dark() {
   return root.dataset.style === "dark" || (root.dataset.style === "auto" && system.matches);

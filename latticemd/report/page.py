@@ -1,6 +1,6 @@
 """Writing the page: tables that need no script, and the numbers from which the script draws maps and charts.
 
-page.html is the frame, page.css its looks, maps.js, charts.js and page.js the script; all are put into the one file.
+page.html is the frame, page.css its looks, maps.js, particles.js, charts.js and page.js the script; all are put into the one file.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ from latticemd.report.charts import charts_of
 from latticemd.report.reading import ReportedRun, read_reported
 
 MOST_RUNS = 6  # side by side
-SCRIPTS = ("maps.js", "charts.js", "page.js")
+SCRIPTS = ("maps.js", "particles.js", "charts.js", "page.js")
 WORDS = {"pass": ("✓", "holds"), "look": ("●", "look"), "fail": ("✕", "fails"), "skip": ("–", "does not apply")}
 FACTS = {
     "wall_fraction": "wall fraction",
     "order_parameter": "order",
     "length_half": "L, half",
     "length_walls": "L, walls",
+    "gyration_radius": "radius of gyration",
+    "nearest_distance": "to the next",
 }
 STYLES = ("auto", "light", "dark")
 
@@ -99,14 +101,14 @@ def _source(name: str) -> str:
 
 def _data(runs: Sequence[ReportedRun], names: Sequence[str]) -> str:
     """The numbers of the page as JSON that may stand inside a script element."""
-    limits = {run.label: max(one.field["limit"] for one in runs if one.label == run.label) for run in runs}
+    common = {run.label: _in_common([one.field for one in runs if one.label == run.label]) for run in runs}
     content = {
         "runs": [
             {
                 "name": name,
                 "time": run.time,
                 "step": run.step,
-                "field": {**run.field, "limit": limits[run.label]},
+                "field": {**run.field, **common[run.label]},
                 "facts": run.facts,
             }
             for run, name in zip(runs, names, strict=True)
@@ -117,6 +119,12 @@ def _data(runs: Sequence[ReportedRun], names: Sequence[str]) -> str:
     }
     # "</script>" in a name would end the element, "<!--" begin a comment.
     return json.dumps(_short(content), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _in_common(fields: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How fields of one kind are looked at, so that they can be compared: the end of the colours; size and side of particles."""
+    common: dict[str, Any] = {key: max(one[key] for one in fields) for key in ("limit", "edge") if key in fields[0]}
+    return {**common, "axes": fields[0]["axes"]} if "axes" in fields[0] else common
 
 
 def _short(value: Any) -> Any:
@@ -141,19 +149,26 @@ def _map(n: int, run: ReportedRun, name: str) -> str:
     facts = "".join(
         f'<div><dt>{label}</dt><dd data-fact="{key}">–</dd></div>' for key, label in FACTS.items() if key in run.facts
     )
-    block = run.field["block"]
-    notes = [f"means over {block} × {block} sites"] if block > 1 else []
-    notes += [f"the first of {run.replicas} replicas"] if run.replicas > 1 else []
+    what, whose = ("particles of", "their") if run.field["kind"] == "particles" else ("order field of", "its")
+    notes = _notes(run)
     note = f"<p class=note>{'; '.join(notes)}</p>" if notes else ""
     return (
         f"<figure class=map data-run={n}><figcaption><span class=swatch data-series={n}></span><b>{html.escape(name)}</b> "
         f"<span class=at></span></figcaption>"
-        f'<div class=field><canvas tabindex=0 role=img aria-label="order field of {html.escape(name)}; arrow keys read its '
+        f'<div class=field><canvas tabindex=0 role=img aria-label="{what} {html.escape(name)}; arrow keys read {whose} '
         f'values"></canvas><span class=mark hidden></span></div>'
         f"<div class=bar><span class=low></span><canvas width=256 height=1 aria-hidden=true></canvas><span class=high></span></div>"
-        f"<p class=readout><span class=symbol>{latex_to_html(run.label)}</span> <output>point at a site</output></p>"
+        f"<p class=readout><span class=symbol>{latex_to_html(run.label)}</span> <output>point at one</output></p>"
         f"<dl>{facts}</dl>{note}</figure>"
     )
+
+
+def _notes(run: ReportedRun) -> list[str]:
+    """What a reader has to know of a map."""
+    block = run.field["block"]
+    notes = [f"means over {block} × {block} sites"] if block > 1 else []
+    notes += [f"the first of {run.replicas} replicas"] if run.replicas > 1 else []
+    return notes + (["drag to turn"] if run.field["kind"] == "particles" else [])
 
 
 def _chart(chart: dict[str, Any]) -> str:

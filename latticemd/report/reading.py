@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from latticemd.analysis.measuring import measure_frames, measured_by_the_run, measures_for
+from latticemd.analysis.measuring import Measure, measure_frames, measured_by_the_run, measures_for
 from latticemd.analysis.quantity import Quantity
 from latticemd.analysis.shared import opened
 from latticemd.config import RunInput
 from latticemd.config.writing import flat
 from latticemd.errors import InputError
-from latticemd.figures.reading import chosen_frames, heading
+from latticemd.figures.reading import chosen_frames, evenly_chosen, heading
+from latticemd.models.particles import Particles
 from latticemd.output.directory import RunDirectory
 from latticemd.output.frames import Frames
+from latticemd.output.provenance import PROVENANCE
+from latticemd.report.clouds import cloud, cloud_frames, cloud_measures
 from latticemd.report.fields import Shape, frames_allowed, quantised
 from latticemd.report.verdicts import Verdict, verdicts_of
 
@@ -38,7 +40,7 @@ SHOWN = (
     "backend",
 )  # blocks of the input in the table
 ABSOLUTE = re.compile(r"(?<![\w.~-])/(?:[^\s/'\",\]}]+/)+")  # the folders of a path, which belong to a machine
-RECORDED = ("version", "python", "machine", "wall_seconds", "force_calls", "digest")
+RECORDED = (*PROVENANCE, "ranks", "wall_seconds", "force_calls", "digest")
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,14 @@ class ReportedRun:
     `name`          name of its directory
     `title`         title of the input or the model, and the lattice
     `time`, `step`  (K,) of the frames that are shown
-    `label`         the order field as LaTeX
-    `field`         its bytes and how they lie in the plane, see `latticemd.report.fields`
+    `label`         the order field as LaTeX, or what colours particles
+    `field`         its bytes and how they lie in the plane, see `latticemd.report.fields`; of particles `latticemd.report.clouds`
     `curves`        name -> (x, y): (F,) over time, mean over replicas
     `profiles`      name -> (x (X,), y (K, X)) of every frame that is shown
     `facts`         name -> (K,) numbers of every frame
     `verdicts`      see `latticemd.report.verdicts`
     `settings`      the resolved input, key by key
-    `provenance`    what was recorded of how it was made, without machine, user and folders
+    `provenance`    what was recorded of how it was made, without names of machine and user, without folders
     `input`         the text of the resolved input
     ==============  ===================================================================================================
     """
@@ -82,17 +84,13 @@ class ReportedRun:
 def read_reported(directory: Path, runs: int = 1, most: int = 100) -> ReportedRun:
     """Read a run for a page of so many runs, at most `most` of its frames, evenly in the logarithm of time.
 
-    Cost: O(frames R N log N), memory that of the bytes shown and of one frame. Raises InputError where frames tell no order field.
+    Cost: O(frames R N log N), memory that of the bytes shown and of one frame. Raises InputError where frames tell no order field,
+    or no positions of particles.
     """
     place = RunDirectory(directory)
     with opened(directory) as (run_input, frames):
-        if not frames.ordered:
-            raise InputError(
-                f"{place.trajectory}: its frames tell no order field; the run needs output.fields displacement and density"
-            )
-        shape = Shape.of(frames.model.lattice)
-        chosen = _chosen(frames, shape, frames_allowed(shape, runs, most))
-        measures, _ = measures_for(frames)
+        particles = isinstance(frames.model, Particles)
+        chosen, field, measures = (_moving_particles if particles else _ordering_lattice)(frames, runs, most)
         seen = measure_frames(frames, measures, chosen)
         measured = measured_by_the_run(frames.trajectory)
         return ReportedRun(
@@ -101,8 +99,8 @@ def read_reported(directory: Path, runs: int = 1, most: int = 100) -> ReportedRu
             replicas=len(frames.groups),
             time=frames.time[chosen],
             step=frames.steps[chosen],
-            label=frames.label,
-            field=quantised(frames, chosen, shape),
+            label="q_i" if particles else frames.label,
+            field=field,
             curves=_curves(measured, seen, frames.model.lattice.sites),
             profiles={
                 name: (one.coordinate, one.values.mean(axis=1))
@@ -122,10 +120,28 @@ def without_folders(text: str) -> str:
     return ABSOLUTE.sub("", text)
 
 
-def _chosen(frames: Frames, shape: Shape, most: int) -> list[int]:
+Picture = tuple[list[int], dict[str, Any], list[Measure]]  # frames that are shown, what is drawn of them and measured
+
+
+def _ordering_lattice(frames: Frames, runs: int, most: int) -> Picture:
+    if not frames.ordered:
+        raise InputError(
+            f"{frames.trajectory.path}: its frames tell no order field; the run needs output.fields displacement and density"
+        )
+    shape = Shape.of(frames.model.lattice)
+    allowed = frames_allowed(shape.cells, f"the {frames.model.lattice.type} lattice", runs, most)
     if shape.kind == "stripes":  # a picture of all of the time, whose rows are evenly spaced
-        return np.unique(np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int)).tolist()
-    return [len(frames) - 1] if most == 1 else chosen_frames(frames.time, most)
+        chosen = evenly_chosen(len(frames), allowed)
+    else:
+        chosen = [len(frames) - 1] if allowed == 1 else chosen_frames(frames.time, allowed)
+    return chosen, quantised(frames, chosen, shape), measures_for(frames)[0]
+
+
+def _moving_particles(frames: Frames, runs: int, most: int) -> Picture:
+    assert isinstance(frames.model, Particles), "of particles"
+    chosen = cloud_frames(frames, runs, most)
+    field = cloud(frames, chosen, frames.model)
+    return chosen, field, cloud_measures(field["edge"])
 
 
 def _curves(measured: dict[str, Quantity], seen: dict[str, Quantity], sites: int) -> dict[str, tuple[Array, Array]]:
@@ -144,7 +160,7 @@ def _curves(measured: dict[str, Quantity], seen: dict[str, Quantity], sites: int
 
 def _facts(seen: dict[str, Quantity]) -> dict[str, Array]:
     """Numbers below a map: those of the replica it shows."""
-    names = ("wall_fraction", "order_parameter", "length_half", "length_walls")
+    names = ("wall_fraction", "order_parameter", "length_half", "length_walls", "gyration_radius", "nearest_distance")
     return {name: seen[name].values[:, 0] for name in names if name in seen}
 
 

@@ -116,17 +116,17 @@ def _warnings(log: Path) -> Verdict:
 
 
 def _verified(place: RunDirectory) -> list[Verdict]:
-    """The checks that `latticemd verify --json` printed into DIR/verify.json. Raises InputError where it holds none."""
+    """The checks that `latticemd verify` wrote into DIR/verify.json. Raises InputError where it holds none."""
     path = place.path / "verify.json"
     if not path.is_file():
-        return [Verdict("verify", "skip", f"no {path.name}: latticemd verify RUN/input.yaml --json > RUN/{path.name}")]
+        return [Verdict("verify", "skip", f"no {path.name}: latticemd verify RUN/input.yaml --output RUN/{path.name}")]
     if place.input.is_file() and path.stat().st_mtime < place.input.stat().st_mtime:
         return [Verdict("verify", "skip", f"{path.name} is older than the run")]
     try:
         checks = json.loads(path.read_text(encoding="utf-8"))
         return [Verdict(f"verify: {one['name']}", one["verdict"], _checked(one)) for one in checks]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} holds no checks of latticemd verify --json: {error}") from error
+        raise InputError(f"{path} holds no checks of latticemd verify: {error}") from error
 
 
 def _checked(check: dict[str, Any]) -> str:

@@ -24,11 +24,15 @@ class Limits:
     rms: float | None = None
     largest: float | None = None
 
-    def share(self, uncertainty: Array) -> float:
-        """The uncertainty (N,) in units of the limit that it comes closest to, or exceeds most."""
-        shares = [np.sqrt(np.mean(uncertainty**2)) / self.rms] if self.rms is not None else []
-        shares += [uncertainty.max() / self.largest] if self.largest is not None else []
-        return float(max(shares))
+    def levels(self, rms: Array, largest: Array) -> Array:
+        """Uncertainties (R,) of replicas, each in units of the limit that it comes closest to, or exceeds most."""
+        levels = [rms / self.rms] if self.rms is not None else []
+        levels += [largest / self.largest] if self.largest is not None else []
+        return np.asarray(np.max(levels, axis=0))
+
+    def level(self, uncertainty: Array) -> float:
+        """The same of the sites (N,) of one replica."""
+        return float(self.levels(np.sqrt(np.mean(uncertainty**2)), uncertainty.max()))
 
     def explained(self, uncertainty: Array) -> str:
         """What exceeds which limit, in words."""
@@ -46,6 +50,8 @@ class UncertaintyReporter:
     Worth keeping are states that reach half of a limit: those of the trajectory's frames (`frames`), so that they are not all
     alike, and the one that exceeds it; of them the `most` uncertain ones. That is a set which no kill or restart changes, since
     the same steps come again with the same states.
+
+    Ranks agree on how uncertain each replica is; states worth keeping come to the first rank, which keeps and writes them.
     """
 
     limits: Limits
@@ -60,14 +66,23 @@ class UncertaintyReporter:
 
     def report(self, frame: Frame) -> None:
         """Look at one frame."""
-        replicas = frame.uncertainty.shape[0]
-        for r, uncertainty in enumerate(frame.uncertainty):
-            share, group = self.limits.share(uncertainty), group_name(self.first_replica + r, replicas)
-            if share > 1.0 and not self.reason:
-                place = f" in replica {self.first_replica + r}" if replicas > 1 else ""
-                self.reason = self.limits.explained(uncertainty) + place
-            if share > 1.0 or (share >= WORTH and self.frames.due(frame.step)):
-                self._keep(StoredState(group, frame.step, frame.time, frame.positions[r].copy(), uncertainty.copy()))
+        share, uncertainty = frame.share, frame.uncertainty
+        rms = np.sqrt(share.total(uncertainty**2) / share.whole.sites)
+        levels = share.world.told(share.collected(self.limits.levels(rms, share.highest(uncertainty))))
+        worth = levels > 1.0
+        if self.frames.due(frame.step):
+            worth |= levels >= WORTH
+        if not worth.any():
+            return
+        x, uncertain, replicas = share.gathered(frame.positions), share.gathered(uncertainty), len(levels)
+        if x is not None and uncertain is not None:
+            for r in np.flatnonzero(worth):
+                group = group_name(self.first_replica + r, replicas)
+                self._keep(StoredState(group, frame.step, frame.time, x[r].copy(), uncertain[r].copy()))
+                if levels[r] > 1.0 and not self.reason:
+                    place = f" in replica {self.first_replica + r}" if replicas > 1 else ""
+                    self.reason = self.limits.explained(uncertain[r]) + place
+        self.reason = share.world.told(self.reason)
 
     def restore(self) -> None:
         """Take up what an earlier part of the run has kept."""
@@ -82,9 +97,9 @@ class UncertaintyReporter:
     def _keep(self, state: StoredState) -> None:
         self.kept[state.group, state.step] = state
         if len(self.kept) > self.most:
-            del self.kept[min(self.kept, key=lambda key: (self._share(key), key))]
+            del self.kept[min(self.kept, key=lambda key: (self._level(key), key))]
 
-    def _share(self, key: tuple[str, int]) -> float:
+    def _level(self, key: tuple[str, int]) -> float:
         uncertainty = self.kept[key].uncertainty
         assert uncertainty is not None
-        return self.limits.share(uncertainty)
+        return self.limits.level(uncertainty)

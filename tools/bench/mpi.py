@@ -1,7 +1,8 @@
 """How runs scale over ranks, against one rank in the same launch and against what `latticemd info --plan` predicts.
 
 Ranks that are not asked sleep while the others work, so each number of ranks is measured between those of all others, several
-times over. Strong scaling: the same lattice on more ranks; weak scaling: a block of the same size on each. `engine` is a force
+times over. Strong scaling: the same lattice on more ranks; weak scaling: a block of the same size on each; apart: what the machine
+allows, ranks that each have a lattice of the size of a block to themselves and never talk. `engine` is a force
 field that costs nothing, so what remains is propagation, halos and sums.
 
 Usage: mpirun -n 2 python tools/bench/mpi.py [--side 512] [--repeats 5] [--steps 4] [--cases engine,cavity,window,network]
@@ -126,7 +127,7 @@ def main() -> None:
     if rank == 0:
         print(f"{side} x {side}, langevin, medians of {arguments.repeats} interleaved repeats of {arguments.steps} steps; "
               f"latency {1e6 * network.latency:.1f} us, {network.bandwidth / 1e9:.1f} GB/s between ranks")  # fmt: skip
-        print("case      ranks  ms/step  strong scaling  weak scaling  predicted  measured/predicted")
+        print("case      ranks  ms/step  strong scaling  apart  weak scaling  predicted  measured/predicted")
     for case in arguments.cases.split(","):
         runs = {}
         for k in counts:
@@ -136,7 +137,11 @@ def main() -> None:
                 grid = least_surface((side, side), k)
                 larger = tuple(side * n for n in grid)
                 block = tuple(side // n for n in grid)
-                runs[k] = prepared(case, (side, side), k, here), prepared(case, larger, k, here), prepared(case, block, 1, Alone())
+                runs[k] = (
+                    prepared(case, (side, side), k, here),
+                    prepared(case, larger, k, here),
+                    prepared(case, block, 1, Alone()),
+                )
             waiting(comm)
         took: dict[int, list[tuple[float, float]]] = {k: [] for k in counts}
         weak: dict[int, list[float]] = {k: [] for k in counts}
@@ -154,16 +159,17 @@ def main() -> None:
             continue
         one = [whole for whole, _ in took[1]]
         forces = statistics.median(force for _, force in took[1])
-        measured = Measured(side**2, forces / side**2, (statistics.median(one) - forces) / side**2, 0.0, 1.0)
+        rest = (statistics.median(one) - forces) / side**2
+        free_rim = runs[1][0].system.capabilities.free_rim
+        measured = Measured(side**2, forces / side**2, rest, 0.0, 1.0, free_rim)
         for k in counts:
             step = statistics.median(whole for whole, _ in took[k])
             strong = statistics.median(a / b for a, (b, _) in zip(one, took[k], strict=True))
-            free = statistics.median(a / b for a, b in zip(one, apart[k], strict=True))
+            alone = statistics.median(a / b for a, b in zip(one, apart[k], strict=True))
             scaled = statistics.median(a / b for a, b in zip(weak[1], weak[k], strict=True))
             expected = counted(runs[k][0].system.share.partition, 1, measured, network).seconds
-            print(
-                f"{case:9} {k:5d} {1e3 * step:8.2f} {strong:15.2f} {free:10.2f} {scaled:13.2f} {1e3 * expected:10.2f} {step / expected:19.2f}"
-            )
+            row = f"{case:9} {k:5d} {1e3 * step:8.2f} {strong:15.2f} {alone:6.2f} {scaled:13.2f}"
+            print(f"{row} {1e3 * expected:10.2f} {step / expected:19.2f}")
 
 
 if __name__ == "__main__":

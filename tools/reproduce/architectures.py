@@ -19,7 +19,7 @@ from pathlib import Path
 
 # The published ones as published, at a width that learns something in minutes where the published one does not.
 PLANS = {
-    "enn": "{name: enn, features: saturated, scalars: 0, regular: 4, directed: 0, blocks: 4}",
+    "enn": "{name: enn, features: saturated, scalars: 16, regular: 0, directed: 4, blocks: 4}",
     "enn, cavity features": "{name: enn, features: cavity, scalars: 0, regular: 3, directed: 0, blocks: 3}",
     "enn, cavity features and base": (
         "{name: enn, features: cavity, base: cavity, base_radius: 1, scalars: 0, regular: 2, directed: 0, blocks: 2}"
@@ -33,7 +33,7 @@ PLANS = {
 
 
 VALIDATE_EVERY = 200  # steps
-PROBES = (10, 50)  # steps of the two trainings whose difference tells what a step takes
+PROBE_SECONDS = 15.0  # that a measurement of a step lasts at least, so that starting up does not blur it
 
 
 def trained(command: list[str], steps: int, validate_every: int) -> float:
@@ -46,9 +46,12 @@ def trained(command: list[str], steps: int, validate_every: int) -> float:
 
 
 def seconds_per_step(command: list[str]) -> float:
-    """Processor time of a step without validations, which all have as many of per step."""
-    few, many = PROBES
-    return (trained(command, many, many) - trained(command, few, few)) / (many - few)
+    """Processor time of a step, from two trainings that differ in nothing but the number of their steps."""
+    few, many = 5, 15
+    start = trained(command, few, few)
+    while (took := trained(command, many, many) - start) < PROBE_SECONDS:
+        many = few + round((many - few) * min(10.0, 1.2 * PROBE_SECONDS / max(took, 0.5)))
+    return took / (many - few)
 
 
 def main() -> None:
