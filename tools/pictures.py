@@ -30,7 +30,9 @@ class Picture:
 
 ANALYSIS = Picture(("python tools/analysis_figures.py",))
 PICTURES = {
-    "active_learning.png": Picture(("python tools/active_learning.py runs/active",), "runs/active/learned/figures/active.png"),
+    "active_learning.png": Picture(
+        ("python tools/active_learning.py runs/active",), "runs/active/learned/figures/active.png"
+    ),
     **{
         f"analysis_{name}.png": ANALYSIS
         for name in ("comparison", "dynamics", "growth", "scaling", "spectra", "states")
