@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from latticemd.backends import on_host
 from latticemd.minimization import largest_force
 from latticemd.reporters.meter import Meter
 from latticemd.state import State
@@ -35,7 +36,7 @@ class MinimizationProgress:
         assert self._meter.total is not None
         done = self._meter.total - above
         if self._meter.due(done):
-            energy = state.potential.mean() / state.x.shape[1]
+            energy = on_host(state.potential).mean() / state.x.shape[1]
             self._meter.show(done, f"step {state.step}  energy/site {energy:+.8f}  max |F| {force:.2e}")
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ import tracemalloc
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from latticemd.build import build_forcefield, build_integrator, build_model, build_state
+from latticemd.build import build_forcefield, build_integrator, build_model, build_state, require_cpu
 from latticemd.config import RunInput
 from latticemd.errors import InputError
 from latticemd.models.model import Model
@@ -87,6 +87,7 @@ def forecast(run: RunInput, ranks: int, network: Network | None = None, measured
 
     One rank of it is counted, none of the tables of the whole lattice is made: lattices of 10^10 sites take no longer.
     """
+    require_cpu(run, "info --plan")
     model, _ = build_model(run)
     wish = run.parallel
     partition = chosen_partition(

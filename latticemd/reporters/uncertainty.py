@@ -76,8 +76,8 @@ class UncertaintyReporter:
             return
         x, uncertain, replicas = share.gathered(frame.positions), share.gathered(uncertainty), len(levels)
         if x is not None and uncertain is not None:
-            for r in np.flatnonzero(worth):
-                group = group_name(self.first_replica + int(r), replicas)
+            for r in np.flatnonzero(worth).tolist():
+                group = group_name(self.first_replica + r, replicas)
                 self._keep(StoredState(group, frame.step, frame.time, x[r].copy(), uncertain[r].copy()))
                 if levels[r] > 1.0 and not self.reason:
                     place = f" in replica {self.first_replica + r}" if replicas > 1 else ""
