@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from latticemd.build import build_first_replica, build_model
+from latticemd.build import build_first_replica, build_model, require_cpu
 from latticemd.config import RunInput
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Electrons, ForceField, require_interactions
@@ -83,6 +83,7 @@ def bench(run_input: RunInput, patience: float = 30.0) -> Iterator[Row]:
 
     A force field with an empty `ladder` chooses among the others, so it is left out.
     """
+    require_cpu(run_input, "bench")
     model, _ = build_model(run_input)
     if not model.electronic:
         raise InputError(f"bench compares ways to the density of electrons, and {type(model).__name__} has none")

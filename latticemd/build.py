@@ -72,10 +72,10 @@ def build_forcefield(run: RunInput) -> ForceField:
     return forcefield
 
 
-def build_system(run: RunInput, replicas: int | None = None, world: Alone | None = None) -> System:
+def build_system(run: RunInput, replicas: int | None = None, world: Alone | None = None, ramped: bool = True) -> System:
     """Model and force field of an input, ready to evaluate. Raises InputError if they do not fit together.
 
-    On several ranks of a `world`, a rank's share of them.
+    On several ranks of a `world`, a rank's share of them. Unless `ramped`, parameters of the model keep their values at step 0.
     """
     if run.backend == "cuda":
         require_gpu()
@@ -88,10 +88,18 @@ def build_system(run: RunInput, replicas: int | None = None, world: Alone | None
         _require_room(run, model, 0)  # before tables of the lattice are made
     forcefield = build_forcefield(run)
     share = None if world is None or replicas else build_share(run, model, forcefield, world)
-    system = System(model, forcefield, replicas or run.replicas.count, ramps, share)
+    system = System(model, forcefield, replicas or run.replicas.count, ramps if ramped else None, share)
     if run.backend == "cuda":
         _require_kernels(run, system)
     return system
+
+
+def require_cpu(run: RunInput, what: str) -> None:
+    """Raise InputError, saying that `what` computes on the CPU, where an input asks for another backend."""
+    if run.backend != "cpu":
+        raise InputError(
+            f"{what} computes on the CPU, but the input says backend: {run.backend}; use --set backend=cpu"
+        )
 
 
 def placed(run: RunInput, state: State) -> State:

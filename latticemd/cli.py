@@ -301,7 +301,8 @@ def forces(
     """Evaluate forces, free energy and density once at given positions."""
     import numpy as np
 
-    from latticemd.build import build_model, build_system, read_positions
+    from latticemd.backends import on_host
+    from latticemd.build import build_model, build_system, placed, read_positions
     from latticemd.state import State
 
     run_input = _load(input_file, settings, None)
@@ -309,12 +310,14 @@ def forces(
     if output.suffix != ".npz":
         raise InputError(f"--output {output}: expected a file name that ends in .npz")
     system = build_system(run_input, replicas=len(x))
-    state = State.at_rest(x)
+    state = placed(run_input, State.at_rest(x))
     system.update_forces(state, 0)
+    system.require_bounded(state)
     system.update_potential(state, 0)
-    results: dict[str, Any] = {"forces": state.f, "electronic": system.electrons.force, "energy": state.potential}
+    found = {"forces": state.f, "electronic": system.electrons.force, "energy": state.potential}
     if system.capabilities.density:
-        results["density"] = system.electrons.density
+        found["density"] = system.electrons.density
+    results: dict[str, Any] = {name: on_host(value) for name, value in found.items()}
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         np.savez(output, **results)

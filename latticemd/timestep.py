@@ -26,7 +26,7 @@ import math
 import numpy as np
 
 from latticemd.backends import kernels_for
-from latticemd.build import build_first_replica, build_forcefield, build_integrator, build_model
+from latticemd.build import build_first_replica, build_forcefield, build_integrator, build_model, require_cpu
 from latticemd.config import RunInput
 from latticemd.errors import InputError
 from latticemd.integrators import Integrator
@@ -136,6 +136,7 @@ class Probe:
     """The first replica of an input: its system without ramps, initial state and integrator."""
 
     def __init__(self, run_input: RunInput) -> None:
+        require_cpu(run_input, "info --suggest-dt")
         model, _ = build_model(run_input)
         if model.motion is Motion.OCCUPATION:
             raise InputError("no dt is better than another: kinetic Monte Carlo is the same process for any of them")

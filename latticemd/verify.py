@@ -1,7 +1,8 @@
 """Checks of the physics on the user's own input: does what this run relies on hold for these forces and this step?
 
 Each check gives a number, the limit it must not exceed, and a verdict; checks that do not apply say why. All of them start
-from the initial configuration of the input, with its first replica only, and take about 240 force evaluations together.
+from the initial configuration of the input, with its first replica only, and take about 240 force evaluations together. They
+compute where the input says, on a GPU as well.
 The numbers come from `latticemd.measurements`, as those of `latticemd.testing` do.
 """
 
@@ -14,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from latticemd.backends import kernels_for
-from latticemd.build import build_first_replica, build_forcefield, build_propagator, build_state, build_system
+from latticemd.backends import kernels_for, on_host
+from latticemd.build import build_first_replica, build_propagator, build_state, build_system, placed
 from latticemd.config import RunInput
 from latticemd.config.parallel_input import ParallelInput
 from latticemd.errors import Diverged, InputError
@@ -42,6 +43,7 @@ from latticemd.output.summary import json_text, write_text_atomically
 from latticemd.parallel.choosing import rim_of
 from latticemd.parallel.comm import Alone
 from latticemd.parallel.threads import on_ranks
+from latticemd.propagator import Propagator
 from latticemd.rng import Stream
 from latticemd.simulation import Simulation, thermal_momenta
 from latticemd.state import Array, State
@@ -131,6 +133,10 @@ class Bench:
     """The first replica of an input, and fresh systems and simulations made from it."""
 
     def __init__(self, run_input: RunInput) -> None:
+        if run_input.precision == "fp32":
+            raise InputError(
+                "verify measures to nine digits, and positions of precision: fp32 have seven; use --set precision=mixed"
+            )
         alone = run_input.replicas.model_copy(update={"count": 1})
         self.run_input = run_input.model_copy(update={"replicas": alone})
         self.system = build_system(self.run_input)
@@ -154,10 +160,10 @@ class Bench:
 
     def forces(self, x: Array) -> tuple[Array, Array]:
         """Total force (1, N, D) and free energy (1,) at x."""
-        state = State.at_rest(x)
+        state = placed(self.run_input, State.at_rest(x))
         self.system.update_forces(state, 0)
         self.system.update_potential(state, 0)
-        return state.f, state.potential
+        return on_host(state.f), on_host(state.potential)
 
     def noise(self, occurrence: int) -> Array:
         """Standard normals shaped like x."""
@@ -167,7 +173,11 @@ class Bench:
 
     def started(self, state: State) -> Simulation:
         """The input's own simulation of a state, with objects of its own."""
-        return Simulation(build_system(self.run_input), build_propagator(self.run_input), state)
+        return self.simulation(build_system(self.run_input), build_propagator(self.run_input), state)
+
+    def simulation(self, system: System, mover: Propagator, state: State) -> Simulation:
+        """One where the input computes."""
+        return Simulation(system, mover, placed(self.run_input, state))
 
     def moving(self) -> State:
         """The start, with momenta of temperature 0.1 where it has none: what a step is judged on."""
@@ -188,7 +198,7 @@ class Bench:
         model = self.system.model
         if cold.momenta:
             state.p[...] = thermal_momenta(self.noise(1), model.site_masses(), max(self.temperature, 0.1))
-        return Simulation(System(model, build_forcefield(self.run_input), 1), cold, state)
+        return self.simulation(build_system(self.run_input, ramped=False), cold, state)
 
     def fluctuation(self, record: EnergyRecord) -> float:
         """Of the kinetic energy in time; of spins, which have none, the thermal one of their energy, kT sqrt(N) [energy]."""
@@ -250,16 +260,18 @@ def replicas(bench: Bench) -> Outcome:
     if not bench.system.capabilities.deterministic:
         return Outcome("skip", note="this force field says that it is not deterministic")
     x = np.concatenate([bench.noise(3), bench.x])
-    system = System(bench.system.model, build_forcefield(bench.run_input), 2)
-    pair = State.at_rest(x)
+    system = build_system(bench.run_input, replicas=2, ramped=False)
+    pair = placed(bench.run_input, State.at_rest(x))
     system.update_forces(pair, 0)
-    return _same(bench.forces(bench.x)[0][0], pair.f[1])
+    return _same(bench.forces(bench.x)[0][0], on_host(pair.f)[1])
 
 
 def ranks(bench: Bench) -> Outcome:
     """Two blocks of the lattice, each with the rim that the force field asks for, move as the whole lattice does."""
     if not bench.system.capabilities.deterministic:
         return Outcome("skip", note="this force field says that it is not deterministic")
+    if bench.run_input.backend == "cuda":
+        return Outcome("skip", note="a GPU has the whole lattice")
     run_input = bench.run_input.model_copy(update={"parallel": ParallelInput()})
     if rim_of(bench.system.model, bench.system.forcefield) is None:
         return Outcome("skip", note="forces need all sites: ranks share replicas alone")
@@ -369,7 +381,7 @@ def step_follows_the_forces(bench: Bench) -> Outcome:
     """A learned step ends where many small ones under the force field do, against where straight motion ends."""
     state = bench.moving()
     small = load_integrator("verlet")(dt=bench.integrator.dt / VERLET_STEPS)
-    reference = Simulation(build_system(bench.run_input), small, state.copy())
+    reference = bench.simulation(build_system(bench.run_input), small, state.copy())
     error, straight = step_against_forces(bench.started(state), reference, VERLET_STEPS)
     note = f"rms error {error:.1e}, of straight motion {straight:.1e} [length]"
     return _judge(error / straight if straight else error, LEARNED_LIMIT, note)

@@ -33,14 +33,18 @@ from forcefields.window.square import OnSquare as WindowOnSquare
 from latticemd import Holstein, Lattice, Ramp, Simulation, State, System
 from latticemd.backends import cpu, cuda, kernels_for, on_device, on_host, specification, to_device
 from latticemd.backends.cuda.arrays import launch, parts, traffic
-from latticemd.errors import Diverged
+from latticemd.config import load_input
+from latticemd.errors import Diverged, InputError
 from latticemd.forcefield import Capabilities, Electrons
 from latticemd.integrators import load_integrator
+from latticemd.minimization import Fire
+from latticemd.minimization.runner import run_minimization
 from latticemd.models.double_exchange import DoubleExchange
 from latticemd.models.hamiltonian import Hamiltonian
-from latticemd.output.checkpoint import read_checkpoint, write_checkpoint
+from latticemd.output.checkpoint import read_checkpoint, read_state, write_checkpoint
 from latticemd.reporters.observables import ObservableReporter
 from latticemd.schedules import When
+from latticemd.verify import verify
 
 # The simulator's threads wait for each other at barriers while its main thread looks on; it must let go soon.
 sys.setswitchinterval(1e-5)
@@ -540,3 +544,43 @@ def test_a_network_shares_its_memory_with_torch():
     forcefield.evaluate(model, positions, 1, device)
     assert traffic.crossings == before
     agree([(out.force, on_host(device.force)), (out.density, on_host(device.density))], 1e-9)
+
+
+SMALL = """
+lattice: {type: chain, shape: [8]}
+model: {name: holstein}
+forcefield: {name: ed}
+initial: {kind: normal, width: 0.5}
+dynamics: {integrator: langevin, dt: 0.1, steps: 4, temperature: 0.2}
+backend: cuda
+"""
+
+
+def small_input(tmp_path, *settings):
+    path = tmp_path / "input.yaml"
+    path.write_text(SMALL)
+    return load_input(path, settings)
+
+
+@pytest.mark.slow
+def test_an_input_is_verified_where_it_computes(tmp_path):
+    checks = {check.name: check for check in verify(small_input(tmp_path))}
+    assert [name for name, check in checks.items() if check.verdict == "fail"] == []
+    for name in ("force = -d(free energy)/dx", "restart = uninterrupted run", "order of the energy error in dt"):
+        assert checks[name].verdict == "pass"
+    with pytest.raises(InputError, match="positions of precision: fp32 have seven"):
+        list(verify(small_input(tmp_path, "precision=fp32")))
+
+
+def test_a_minimum_found_on_the_device_is_that_of_the_cpu(tmp_path):
+    found = []
+    for backend in ("cpu", "cuda"):
+        run = small_input(tmp_path, f"backend={backend}", "replicas=2", "output.figures=false")
+        summary = run_minimization(run, tmp_path / backend, fire=Fire(force_tolerance=1e-4))
+        assert summary["converged"]
+        assert summary["backend"] == backend
+        found.append((summary, read_state(tmp_path / backend / "minimum.h5")))
+    (host, seen), (device, there) = found
+    assert host["steps"] == device["steps"]
+    np.testing.assert_allclose(device["energy"], host["energy"], rtol=1e-12)
+    np.testing.assert_allclose(there.x, seen.x, atol=1e-9)

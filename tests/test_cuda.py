@@ -37,11 +37,13 @@ def run_input(tmp_path):
     return path
 
 
-def test_all_cases_in_the_simulator():
+@pytest.mark.parametrize("which", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+def test_all_cases_in_the_simulator(which):
     """All of tests/device_cases.py, in a process that begins with the simulator."""
     pytest.importorskip("numba_cuda", reason="needs numba-cuda, which brings the simulator")
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "NUMBA_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", str(HERE / "device_cases.py")]
+    options = ["-q", "-n", "0", "-p", "no:cacheprovider", "-m", which]
+    command = [sys.executable, "-m", "pytest", *options, str(HERE / "device_cases.py")]
     done = subprocess.run(command, env=environment, cwd=HERE.parent, capture_output=True, text=True, timeout=590)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
@@ -88,3 +90,14 @@ def test_what_cannot_run_there_is_refused_beforehand(run_input, tmp_path, settin
     refused = latticemd("run", run_input, "--output", tmp_path / "run", "--set", setting, simulated=True)
     assert refused.returncode == 2, refused.stderr
     assert sentence in refused.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize("command", [("bench",), ("info", "--suggest-dt"), ("info", "--plan"), ("label",)])
+def test_what_computes_on_the_cpu_says_so(run_input, command):
+    """Rather than leaving `backend: cuda` aside without a word."""
+    label = ("--set", "label={vary: {seed: [1]}, every: 1}") if command == ("label",) else ()
+    refused = latticemd(*command, run_input, *label)
+    assert refused.returncode == 2, refused.stderr
+    assert "computes on the CPU, but the input says backend: cuda; use --set backend=cpu" in " ".join(
+        refused.stderr.split()
+    )

@@ -19,6 +19,18 @@ HERE = Path(__file__).parent
 def test_all_cases_on_the_card():
     """All of tests/device_cases.py, as the simulator runs them too."""
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "0"}
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", str(HERE / "device_cases.py")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "0",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "slow or not slow",
+        str(HERE / "device_cases.py"),
+    ]
     done = subprocess.run(command, env=environment, cwd=HERE.parent, capture_output=True, text=True, timeout=590)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

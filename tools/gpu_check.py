@@ -94,7 +94,8 @@ def seconds_of(call: Callable[[], Any], budget: float = 1.0) -> float:
 
 def tests(report: Report) -> None:
     """The cases that the simulator runs too, on the card."""
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "tests/device_cases.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-m", "slow or not slow"]
+    command += ["tests/device_cases.py"]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
         lines = done.stdout.strip().splitlines() or done.stderr.strip().splitlines()

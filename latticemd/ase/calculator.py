@@ -14,7 +14,7 @@ from ase.outputs import Properties, all_outputs
 
 from latticemd import observables
 from latticemd.ase.sites import Sites
-from latticemd.build import build_forcefield, build_model
+from latticemd.build import build_forcefield, build_model, require_cpu
 from latticemd.config import load_input
 from latticemd.forcefield import ForceField
 from latticemd.models.model import Model, Motion
@@ -69,6 +69,7 @@ class LatticeCalculator(Calculator):
     def from_input(cls, path: str | Path, *settings: str) -> LatticeCalculator:
         """Model and force field of an input file; `settings` change keys: "model.coupling=2"."""
         run = load_input(Path(path), settings)
+        require_cpu(run, "a calculator")
         return cls(build_model(run)[0], build_forcefield(run))
 
     @property

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from latticemd import __version__
-from latticemd.build import build_model, build_propagator, build_ramp, build_state
+from latticemd.build import build_model, build_propagator, build_ramp, build_state, require_cpu
 from latticemd.config import RunInput
 from latticemd.config.label_input import SEEDS, Settings
 from latticemd.config.loading import input_source, validated
@@ -104,6 +104,7 @@ def plan_labels(path: Path, overrides: Sequence[str] = ()) -> Plan:
             f"{path}: has no block label; add one such as  label: {{vary: {{seed: [1, 2, 3]}}, every: 10}}"
         )
     jobs = _jobs_of_trajectories(source, name, run) if run.label.states is None else _jobs_of_states(run)
+    require_cpu(run, "label")
     output = run.label.output
     assert output is not None, "an input from load_input has its dataset resolved"
     return Plan(jobs, Path(output), run.to_yaml())

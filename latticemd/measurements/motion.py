@@ -9,17 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
+from latticemd.backends import on_host
 from latticemd.simulation import Simulation
 from latticemd.state import Array, State
 
 
 def reversal_error(simulation: Simulation, steps: int) -> float:
     """Largest |x - x_0| after `steps` forth, a flip of all momenta, and as many steps back [length]."""
-    x, last = simulation.state.x.copy(), simulation.state.step + 2 * steps
+    x, last = on_host(simulation.state.x).copy(), simulation.state.step + 2 * steps
     simulation.run(last - steps)
     simulation.state.p *= -1.0
     simulation.run(last)
-    return float(np.abs(simulation.state.x - x).max())
+    return float(np.abs(on_host(simulation.state.x) - x).max())
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def record_energy(simulation: Simulation, frames: int, stride: int = 1) -> Energ
     for n in range(frames + 1):
         simulation.run(start + n * stride)
         frame = simulation.frame()
-        heat = simulation.state.thermostat["heat"].copy()
+        heat = on_host(simulation.state.thermostat["heat"]).copy()
         rows.append((frame.time, frame.conserved_energy, frame.kinetic_energy, heat))
     time, conserved, kinetic, heat = (np.array(column) for column in zip(*rows, strict=True))
     return EnergyRecord(time - time[0], conserved, kinetic, heat)
@@ -93,6 +94,7 @@ def restarted(make: Callable[[State], Simulation], state: State, first: int, las
 
 def state_difference(one: State, other: State) -> float:
     """The largest difference of x and p [length, mass length/time]."""
+    one, other = one.on_host(), other.on_host()
     return float(max(np.abs(one.x - other.x).max(), np.abs(one.p - other.p).max()))
 
 

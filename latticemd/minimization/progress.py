@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from latticemd.backends import on_host
 from latticemd.minimization import largest_force
 from latticemd.state import State
 
@@ -46,7 +47,7 @@ class MinimizationProgress:
             return
         self._shown = now
         speed = (state.step - self._first_step) / max(now - self._started, 1e-9)
-        energy = state.potential.mean() / state.x.shape[1]
+        energy = on_host(state.potential).mean() / state.x.shape[1]
         line = f"step {state.step}  {speed:.3g} steps/s  energy/site {energy:+.8f}  max |F| {force:.2e}"
         if self._bar is None:
             log.info("%s", line)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from latticemd import __version__, observables
-from latticemd.build import build_forcefield, build_model, build_state
+from latticemd.backends import on_host
+from latticemd.build import build_model, build_state, build_system, placed
 from latticemd.config import RunInput
 from latticemd.errors import Diverged, LatticeMDError, StoppedEarly
 from latticemd.minimization import Fire, largest_force, minimize
@@ -51,9 +52,9 @@ def run_minimization(
     fire = fire or Fire()
     model, _ = build_model(run_input)
     require_displacements(model, "minimisation")  # before a directory is made
-    system = System(model, build_forcefield(run_input), run_input.replicas.count)
+    system = build_system(run_input, ramped=False)
     # Before the directory is entered: with --overwrite, the start may be a file of the run that is replaced.
-    state = State.at_rest(build_state(run_input, model).x)
+    state = placed(run_input, State.at_rest(build_state(run_input, model).x))
     with RunDirectory(directory or minimum_directory(run_input), overwrite=overwrite) as place, ExitStack() as stack:
         stack.enter_context(log_file(place.log))
         write_text_atomically(place.input, run_input.to_yaml())
@@ -108,7 +109,7 @@ class _Record:
         self.force: list[Array] = []
 
     def __call__(self, state: State) -> None:
-        self.energy.append(state.potential.copy())
+        self.energy.append(on_host(state.potential).copy())
         self.force.append(largest_force(state))
         if self.when.due(state.step):
             self.save(state)
@@ -116,12 +117,12 @@ class _Record:
     def save(self, state: State) -> None:
         """Replace minimum.h5; nothing to do if this step is saved already."""
         if state.step != self.saved_step:
-            write_state(self.place.minimum, state, self._extra(state))
+            write_state(self.place.minimum, state.on_host(), self._extra(state))
             self.saved_step = state.step
 
     def explain(self, error: Diverged, state: State) -> Diverged:
         """Save the bad state beside the last good one and say what is likely."""
-        write_state(self.place.diverged, state, self._extra(state))
+        write_state(self.place.diverged, state.on_host(), self._extra(state))
         return Diverged(
             f"the minimisation diverged {error}; is the energy bounded from below for these parameters? the state is in "
             f"{self.place.diverged}, the last good one, of step {self.saved_step}, in {self.place.minimum}"
@@ -135,7 +136,7 @@ class _Record:
             "converged": self.fire.converged(state),
             "curve/free_energy": np.array(self.energy),
             "curve/largest_force": np.array(self.force),
-            "order_field": self.system.model.order_field(state.x, self.system.electrons.density),
+            "order_field": on_host(self.system.order_field(state, 0)),
         }
 
 
@@ -151,7 +152,7 @@ def _announce(run_input: RunInput, system: System, state: State, fire: Fire, pla
 
 
 def _summary(run_input: RunInput, system: System, state: State, fire: Fire, wall_seconds: float) -> dict[str, Any]:
-    phi = system.model.order_field(state.x, system.electrons.density)
+    phi = on_host(system.order_field(state, 0))
 
     def plain(values: Array) -> Any:
         return values.tolist()[0] if len(values) == 1 else values.tolist()
@@ -166,10 +167,12 @@ def _summary(run_input: RunInput, system: System, state: State, fire: Fire, wall
         "converged": bool(fire.converged(state).all()),
         "force_tolerance": fire.force_tolerance,
         "steps": plain(state.thermostat["fire_steps"]),
-        "energy": plain(state.potential),
+        "energy": plain(on_host(state.potential)),
         "max_force": plain(largest_force(state)),
         **order,
         "digest": state.digest(),
+        "backend": run_input.backend,
+        "precision": run_input.precision,
         "force_calls": system.force_calls,
         "wall_seconds": wall_seconds,
         **made_with(run_input.backend),
