@@ -30,7 +30,9 @@ class Picture:
 
 ANALYSIS = Picture(("python tools/analysis_figures.py",))
 PICTURES = {
-    "active_learning.png": Picture(("python tools/active_learning.py runs/active",), "runs/active/learned/figures/active.png"),
+    "active_learning.png": Picture(
+        ("python tools/active_learning.py runs/active",), "runs/active/learned/figures/active.png"
+    ),
     **{
         f"analysis_{name}.png": ANALYSIS
         for name in ("comparison", "dynamics", "growth", "scaling", "spectra", "states")
@@ -67,6 +69,7 @@ PICTURES = {
         "runs/large/figures/scaling.png",
     ),
     "report_dark.png": Picture(("python tools/report_figure.py",)),
+    "report_particles.png": Picture(("python tools/report_figure.py --particles",)),
     "reproduce_coarsening.png": Picture(
         ("python tools/reproduce/coarsening.py --figure docs/reproduce_coarsening.png",)
     ),
