@@ -101,7 +101,8 @@ def test_enn_keeps_the_whole_group(model_name):
 
 @pytest.mark.parametrize("settings", [
     {"features": "raw"}, {"features": "cavity"}, {"base": "atomic"}, {"features": "cavity", "base": "cavity"},
-    {"regular": 1}, {"nonlinearity": "regular", "regular": 1}, {"conservative": True}, {"conservative": True, "base": "atomic", "features": "cavity"},
+    {"regular": 1}, {"nonlinearity": "regular", "regular": 1}, {"conservative": True},
+    {"conservative": True, "base": "atomic", "features": "cavity"},
 ], ids=str)  # fmt: skip
 @pytest.mark.parametrize("model_name", ["holstein square", "holstein honeycomb"])
 def test_enn_keeps_the_whole_group_whatever_it_is_shown_and_need_not_learn(model_name, settings):
