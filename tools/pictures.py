@@ -69,6 +69,7 @@ PICTURES = {
         "runs/large/figures/scaling.png",
     ),
     "report_dark.png": Picture(("python tools/report_figure.py",)),
+    "report_particles.png": Picture(("python tools/report_figure.py --particles",)),
     "reproduce_coarsening.png": Picture(
         ("python tools/reproduce/coarsening.py --figure docs/reproduce_coarsening.png",)
     ),

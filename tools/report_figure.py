@@ -1,12 +1,12 @@
-"""The picture of docs/report.md: a report of two quenches as Chromium shows it.
+"""Reports as Chromium shows them: two quenches for docs/report.md, or with --particles two clusters for docs/particles.md.
 
-Usage: python tools/report_figure.py [FILE]      (about a minute of one core; needs selenium, and Chromium with its driver)
+Usage: python tools/report_figure.py [--particles] [FILE]      (half a minute; needs selenium, and Chromium with its driver)
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,20 +18,36 @@ from latticemd.report import write_report
 from latticemd.runner import run
 
 ROOT = Path(__file__).parent.parent
-FIGURE = ROOT / "docs" / "report_dark.png"
-WIDTH, HEIGHT = 1280, 1640
+WIDTH, HEIGHTS = 1280, {"report_dark.png": 1640, "report_particles.png": 1460}
 COUPLINGS = {"strong": 1.5, "weak": 0.9}
+ENDS = {"slowly": 4000, "at once": 1}  # steps over which clusters are cooled
 
 
 def main() -> None:
     """Run, write the page, move the slider to two thirds, take the picture."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--particles", action="store_true")
+    parser.add_argument("file", nargs="?", type=Path)
+    arguments = parser.parse_args()
+    name, style = ("report_particles.png", "light") if arguments.particles else ("report_dark.png", "dark")
     with tempfile.TemporaryDirectory() as folder:
-        runs = [quench(Path(folder) / name, coupling) for name, coupling in COUPLINGS.items()]
-        page = write_report(runs, Path(folder) / "report.html", style="dark")
+        if arguments.particles:
+            runs = [cluster(Path(folder) / label, end) for label, end in ENDS.items()]
+        else:
+            runs = [quench(Path(folder) / label, coupling) for label, coupling in COUPLINGS.items()]
+        page = write_report(runs, Path(folder) / "report.html", style=style)
         shot = Path(folder) / "shot.png"
-        photograph(page, shot)
-        target = Path(sys.argv[1]) if len(sys.argv) > 1 else FIGURE
-        Image.open(shot).convert("RGB").quantize(128, Image.Quantize.MAXCOVERAGE, kmeans=3).save(target, optimize=True)
+        photograph(page, shot, HEIGHTS[name])
+        target = arguments.file or ROOT / "docs" / name
+        colours = Image.open(shot).convert("RGB").quantize(128, Image.Quantize.MAXCOVERAGE, kmeans=3)
+        colours.save(target, optimize=True)
+
+
+def cluster(directory: Path, end: int) -> Path:
+    """Thirteen Lennard-Jones particles, cooled by step `end`."""
+    settings = (f"dynamics.temperature.end={end}", "output.figures=false", f"output.directory={directory}")
+    run(load_input(ROOT / "inputs" / "particles_cluster.yaml", settings))
+    return directory
 
 
 def quench(directory: Path, coupling: float) -> Path:
@@ -47,13 +63,13 @@ def quench(directory: Path, coupling: float) -> Path:
     return directory
 
 
-def photograph(page: Path, target: Path) -> None:
+def photograph(page: Path, target: Path, height: int) -> None:
     """What the page looks like."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or shutil.which("google-chrome") or ""
-    for flag in ("headless", "no-sandbox", "disable-gpu", f"window-size={WIDTH},{HEIGHT}", "hide-scrollbars"):
+    for flag in ("headless", "no-sandbox", "disable-gpu", f"window-size={WIDTH},{height}", "hide-scrollbars"):
         options.add_argument(f"--{flag}")
     with webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver"))) as browser:
         browser.get(page.as_uri())
