@@ -31,7 +31,7 @@ from forcefields.window import Window
 from forcefields.window.expansion import expansion
 from forcefields.window.square import OnSquare as WindowOnSquare
 from latticemd import Holstein, Lattice, Ramp, Simulation, State, System
-from latticemd.backends import cpu, cuda, kernels_for, on_device, on_host, specification, to_device
+from latticemd.backends import cpu, cuda, gpu, kernels_for, on_device, on_host, specification, to_device
 from latticemd.backends.cuda.arrays import launch, parts, traffic
 from latticemd.config import load_input
 from latticemd.errors import Diverged, InputError
@@ -525,6 +525,31 @@ def test_dense_matrices():
     agree(pairs, 1e-11)
     assert crossed == 0
     agree(forces_on_both(PoleExpansion(tolerance=1e-9))[0], 1e-7)
+
+
+LAUNCHES = {  # kernels and array operations of a step; docs/gpu.md says what follows from them
+    "cavity": (Cavity(radius=1, poles=3), 7, 6),
+    "window": (Window(width=5, tolerance=1e-2), 9, 6),
+    "kpm": (KernelPolynomial(colours=2, moments=10), 6 + 10, 20),
+    "ed": (ExactDiagonalisation(), 5, 24),
+    "poles": (PoleExpansion(tolerance=1e-4), 5, 39),
+}
+
+
+@pytest.mark.parametrize("name", LAUNCHES)
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_launches_of_a_step(name, replicas, few_widths):
+    """As many for one replica as for several, but for `poles`, which takes one after the other."""
+    forcefield, kernels, operations = LAUNCHES[name]
+    model = Holstein(Lattice("square", (6, 7)), electronic_temperature=0.5)
+    moves = load_integrator("langevin")(dt=0.05, temperature=Ramp.constant(0.1), friction=0.2)
+    state = State.at_rest(0.7 * np.random.default_rng(3).normal(size=(replicas, 42, 1))).on_device()
+    run = Simulation(System(model, forcefield, replicas), moves, state)
+    before = dataclasses.replace(traffic)
+    run.integrator.step(run.state, run.system)
+    assert traffic.kernels - before.kernels == kernels
+    if gpu.simulated() and not (name == "poles" and replicas > 1):  # CuPy counts nothing
+        assert traffic.operations - before.operations == operations
 
 
 def test_a_network_shares_its_memory_with_torch():
