@@ -24,6 +24,7 @@ from forcefields.spectrum import spectral_reach
 from latticemd.backends import on_device
 from latticemd.errors import InputError
 from latticemd.forcefield import Array, Capabilities, Electrons
+from latticemd.lattice import Lattice
 from latticemd.models.hamiltonian import Hamiltonian
 from latticemd.models.model import Model
 from latticemd.parameters import parameter
@@ -86,6 +87,7 @@ class PoleExpansion:
             halo=None,
             bytes_needed=numba.get_num_threads() * numbers * 2 * LANE_BYTES + answers,
             single=self.precision == "mixed",
+            shares_work=True,
             cuda=plain_matrix(model),
         )
 
@@ -145,7 +147,10 @@ class PoleExpansion:
             return exchanged(one.levels[0], one.i, one.j, entries, jobs[q].weights)
 
         energies = np.zeros((len(x), len(hamiltonian.i)))
-        for job, share in zip(jobs, self._side_by_side(do, len(jobs)), strict=True):
+        mine, shares = model.lattice.jobs(len(jobs)), np.zeros((len(jobs), energies.shape[1]))
+        for q, share in zip(mine, self._side_by_side(do, mine), strict=True):
+            shares[q] = share
+        for job, share in zip(jobs, model.lattice.merged(shares), strict=True):
             energies[job.replica] += share
         return energies
 
@@ -177,7 +182,9 @@ class PoleExpansion:
         if model.filling is None:
             mu = model.mu or 0.0
             levels = hamiltonian.measured_from(mu)
-            return mu, self._solve(levels, [self._fit(model, reach) for reach in spectral_reach(levels, model.lattice)])
+            return mu, self._solve(
+                model.lattice, levels, [self._fit(model, reach) for reach in spectral_reach(levels, model.lattice)]
+            )
         each = [
             self._at_fixed_filling(model, model.filling, hamiltonian.replica(r)) for r in range(len(hamiltonian.levels))
         ]
@@ -194,7 +201,7 @@ class PoleExpansion:
         answers: dict[float, _Answer] = {}
 
         def excess(mu: float) -> float:
-            answers[mu] = self._solve(hamiltonian.measured_from(mu), [fit])
+            answers[mu] = self._solve(model.lattice, hamiltonian.measured_from(mu), [fit])
             difference = float(answers[mu].density.mean()) - filling
             return difference if abs(difference) > FILLING_TOLERANCE else 0.0
 
@@ -208,12 +215,12 @@ class PoleExpansion:
             excess(mu)
         return mu, answers[mu]
 
-    def _solve(self, hamiltonian: Hamiltonian, fits: list[FermiPoles]) -> _Answer:
+    def _solve(self, lattice: Lattice, hamiltonian: Hamiltonian, fits: list[FermiPoles]) -> _Answer:
         """Sums at mu = 0 over the poles of each replica's fit; replicas and chunks of poles are independent jobs."""
         levels, amplitude = hamiltonian.levels, hamiltonian.amplitude
         jobs = _jobs(fits, self._lanes)
-        diagonal = np.empty((len(jobs), hamiltonian.size))
-        bonds = np.empty((len(jobs), len(hamiltonian.i)), dtype=complex)
+        diagonal, log_det = np.zeros((len(jobs), hamiltonian.size)), np.zeros(len(jobs))
+        bonds = np.zeros((len(jobs), len(hamiltonian.i)), dtype=complex)
 
         def do(q: int, work: Workspace) -> float:
             job = jobs[q]
@@ -228,7 +235,9 @@ class PoleExpansion:
                 bonds[q],
             )
 
-        log_det = self._side_by_side(do, len(jobs))
+        mine = lattice.jobs(len(jobs))
+        log_det[mine] = self._side_by_side(do, mine)
+        diagonal, bonds, log_det = (lattice.merged(each) for each in (diagonal, bonds, log_det))
         if not np.isfinite(log_det).all():
             raise ArithmeticError("the Green's functions are not finite; are the positions?")
         # At the start of the sums: what the fit has beside its poles, 1/2 - slope H.
@@ -245,8 +254,8 @@ class PoleExpansion:
             answer.energy[job.replica] -= log_det[q]
         return answer
 
-    def _side_by_side(self, do: Callable[[int, Workspace], T], jobs: int) -> list[T]:
-        """do(q, fronts of its own) for all jobs q, in as many threads as there are fronts."""
+    def _side_by_side(self, do: Callable[[int, Workspace], T], jobs: range) -> list[T]:
+        """do(q, fronts of its own) for these jobs q, in as many threads as there are fronts."""
 
         def one(q: int) -> T:
             work = self._prepared["free"].get()
@@ -255,8 +264,8 @@ class PoleExpansion:
             finally:
                 self._prepared["free"].put(work)
 
-        spread = self._prepared["threads"].map if jobs > 1 else map
-        return list(spread(one, range(jobs)))
+        spread = self._prepared["threads"].map if len(jobs) > 1 else map
+        return list(spread(one, jobs))
 
 
 @dataclass

@@ -36,8 +36,9 @@ class Capabilities:
     wrong at each site. `single`: whether it computes in single precision, whose rounding is that of its symmetries. `rim`: layers
     of cells that a block of the lattice needs around it if all that concerns the whole is asked of `Lattice.total` and
     `Lattice.highest`; `halo` unless given. `free_rim`: whether it solves electrons only where `Lattice.asked` says, so that the
-    rim of a block costs it nothing. `cuda`: whether it serves this model on a GPU too, where positions are arrays of the device
-    and so are its answers.
+    rim of a block costs it nothing. `shares_work`: whether several ranks that all know the whole lattice divide a force among
+    them, see `Lattice.jobs`. `cuda`: whether it serves this model on a GPU too, where positions are arrays of the device and so are
+    its answers.
     """
 
     conservative: bool
@@ -52,6 +53,7 @@ class Capabilities:
     single: bool = False
     rim: int | None = None
     free_rim: bool = False
+    shares_work: bool = False
     cuda: bool = False
 
 

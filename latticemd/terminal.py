@@ -140,15 +140,14 @@ def print_advice(advice: Advice) -> None:
 def print_forecast(found: Forecast) -> None:
     """The table of `latticemd info --plan`."""
     table = Table("of the busiest rank", "value", "")
-    groups = f"{found.groups} group(s) with {found.replicas} replica(s) each, on a grid of {_by(found.grid)}"
+    together = f"on a grid of {_by(found.grid)}" if found.crew == 1 else f"the work on it shared by {found.crew}"
+    groups = f"{found.groups} group(s) with {found.replicas} replica(s) each, {together}"
     table.add_row("ranks", str(found.ranks), groups)
     table.add_row("block", _by(found.block), f"cells, {found.sites} sites, and a rim of {found.rim} layers")
     table.add_row("memory", f"{found.bytes / 2**20:.4g} MiB", "of arrays, beside some 200 MiB of libraries")
     table.add_row("halo", f"{found.halo_bytes / 2**10:.4g} KiB", f"received per step, in {found.messages} message(s)")
     table.add_row("step", f"{found.seconds:.4g} s", f"of which {found.waiting:.2g} s for messages")
-    table.add_row(
-        "efficiency", f"{found.efficiency:.3f}", "own sites over sites computed on, less the time for messages"
-    )
+    table.add_row("efficiency", f"{found.efficiency:.3f}", "share of the time that is spent on own sites")
     Console().print(table)
 
 

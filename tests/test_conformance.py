@@ -8,9 +8,10 @@ from latticemd import Lattice, load_plugin
 from latticemd.errors import InputError
 from latticemd.integrators import load_integrator
 from latticemd.lattice import UNIT_CELLS
+from latticemd.parallel.choosing import rim_of
 from latticemd.plugins import plugin_names
 from latticemd.testing import DenseElectrons, assert_agrees, check_forcefield, check_integrator, check_model
-from latticemd.testing.forcefields import assert_halo
+from latticemd.testing.forcefields import assert_blocks, assert_halo
 
 WORDS = ["BAB", "ABA", "RBR", "BRB", "BABAB", "BAOAB", "ABOBA", "OBABO", "OBRBO", "BRORB", "OBAB", "BAOA"]
 ENSEMBLES = [{"mu": 0.0}, {"mu": -0.7}, {"filling": 0.5}, {"filling": 0.3}]
@@ -64,6 +65,16 @@ def test_local_force_fields_depend_on_their_halo_alone(name):
     side = 2 * halo + 4
     model = load_plugin("model", "holstein")(Lattice("square", (side, side)))
     assert assert_halo(lambda: made(name), model) is None
+
+
+@pytest.mark.parametrize("name", plugin_names("forcefield"))
+def test_local_force_fields_ask_the_lattice_about_what_concerns_all_of_it(name):
+    model = served(name, (4, 4))
+    rim = rim_of(model, made(name))
+    if rim is None:
+        pytest.skip(f"{name} depends on all sites")
+    model = load_plugin("model", "holstein")(Lattice("square", (4 * rim + 4, max(2 * rim + 2, 4))))
+    assert assert_blocks(lambda: made(name), model) is None
 
 
 @pytest.mark.parametrize("ensemble", ENSEMBLES, ids=str)

@@ -8,16 +8,21 @@ import logging
 import numpy as np
 import pytest
 import torch
+from ranks import on_ranks
 
 from forcefields.networks import forcefield as running
 from forcefields.networks.enn import EquivariantNetwork
 from forcefields.networks.forcefield import SHIPPED, CavityGNN, Enn
-from latticemd import Holstein, Lattice, load_simulation
+from latticemd import Holstein, Lattice, Simulation, State, System, load_simulation
 from latticemd.config import load_input
 from latticemd.errors import InputError
 from latticemd.forcefield import Electrons
+from latticemd.integrators import load_integrator
 from latticemd.learning.modelfile import Card, read_card, save_network, symmetry_of
 from latticemd.learning.records import model_of, record_of
+from latticemd.parallel.choosing import rim_of
+from latticemd.parallel.partition import Partition
+from latticemd.parallel.share import Share
 from latticemd.plugins import load_plugin
 from latticemd.verify import verify
 
@@ -125,6 +130,39 @@ def test_a_conservative_network_has_the_energy_whose_gradient_is_its_force(tmp_p
         ahead[0, site], behind[0, site] = ahead[0, site] + h, behind[0, site] - h
         slope = (forces(forcefield, MODEL, ahead).energy - forces(forcefield, MODEL, behind).energy) / (2 * h)
         assert -slope[0] == pytest.approx(force[0, site, 0], abs=1e-6)
+
+
+@pytest.mark.parametrize("most", [2**14, 100], ids=["whole blocks", "tiles"])
+def test_a_conservative_network_moves_blocks_as_it_moves_the_whole(tmp_path, monkeypatch, most):
+    monkeypatch.setattr(running, "_WHOLE", most)
+    monkeypatch.setattr(running, "_TILE", {2: 9})
+    plan = EquivariantNetwork(scalars=2, directed=1, blocks=1, base="atomic", conservative=True)
+    file = saved(tmp_path / "n.safetensors", plan)
+    model = Holstein(Lattice("square", (26, 23)), coupling=1.5)
+    x, steps = positions(model), 10
+    rim = rim_of(model, Enn(model=file))
+    assert rim == 2 * (rim // 2) >= 4  # twice the radius within which a free energy sees
+
+    def moved(comm, grid):
+        share = Share(Partition(model.lattice, grid=grid, halo=rim), comm)
+        system = System(model, Enn(model=file, precision="float64"), share=share)
+        simulation = Simulation(system, load_integrator("verlet")(dt=0.05), State.at_rest(share.taken(x)))
+        first = simulation.frame()
+        force, energies = share.gathered(first.force.copy()), [first.conserved_energy.copy()]
+        simulation.run(steps)
+        last = simulation.frame()
+        energies.append(last.conserved_energy)
+        return force, share.gathered(last.positions), np.array(energies)
+
+    ((force, end, energies),) = on_ranks(1, lambda comm: moved(comm, (1, 1)))
+    assert np.abs(end - x).max() > 0.05
+    assert abs(energies[1] - energies[0]) < 1e-3 * np.ptp(x) ** 2 * model.lattice.sites
+    for grid in ((2, 1), (2, 2)):
+        ranks = on_ranks(grid[0] * grid[1], lambda comm, grid=grid: moved(comm, grid))
+        np.testing.assert_allclose(ranks[0][0], force, rtol=0.0, atol=1e-13 * np.abs(force).max())
+        np.testing.assert_allclose(ranks[0][1], end, rtol=0.0, atol=1e-12)
+        for _, _, found in ranks:
+            np.testing.assert_allclose(found, energies, rtol=1e-13)
 
 
 def test_a_network_runs_without_its_training_data_and_warns_outside_what_it_has_seen(tmp_path, caplog):

@@ -101,7 +101,8 @@ def test_enn_keeps_the_whole_group(model_name):
 
 @pytest.mark.parametrize("settings", [
     {"features": "raw"}, {"features": "cavity"}, {"base": "atomic"}, {"features": "cavity", "base": "cavity"},
-    {"regular": 1}, {"conservative": True}, {"conservative": True, "base": "atomic", "features": "cavity"},
+    {"regular": 1}, {"nonlinearity": "regular", "regular": 1}, {"conservative": True},
+    {"conservative": True, "base": "atomic", "features": "cavity"},
 ], ids=str)  # fmt: skip
 @pytest.mark.parametrize("model_name", ["holstein square", "holstein honeycomb"])
 def test_enn_keeps_the_whole_group_whatever_it_is_shown_and_need_not_learn(model_name, settings):
@@ -279,6 +280,7 @@ def test_the_first_layer_of_irreps_is_fixed_for_one_number_per_site_and_learned_
     ("enn", {}, Holstein(SQUARE, filling=0.5), "networks need a fixed mu"),
     ("cnn", {}, Holstein(SQUARE, disorder=1.0), "differs from site to site"),
     ("gcn", {}, Holstein(Lattice("square", (4, 4), "open")), "periodic lattice, not boundary"),
+    ("enn", {"nonlinearity": "regular"}, DoubleExchange(SQUARE), "variables at most change sign"),
     ("gcn", {"widths": ()}, Holstein(SQUARE), r"widths must be one or more numbers > 0, got \[\]"),
     ("gcn", {"widths": (8, 0)}, Holstein(SQUARE), r"numbers > 0, got \[8, 0\]"),
     ("irrep_mlp", {"hidden": (-1,)}, Holstein(SQUARE), r"hidden must be one or more numbers > 0, got \[-1\]"),

@@ -15,6 +15,7 @@ from ranks import on_ranks
 from forcefields.cavity import Cavity
 from forcefields.ed import ExactDiagonalisation
 from forcefields.kpm import KernelPolynomial
+from forcefields.poles import PoleExpansion
 from forcefields.window import Window
 from latticemd import Holstein, Lattice, Simulation, State, System
 from latticemd.config import load_input
@@ -307,6 +308,38 @@ def test_replicas_and_blocks_together():
     assert_same_bytes(
         Holstein(Lattice("square", (4, 4))), ExactDiagonalisation, "langevin", (1, 1), rim=0, replicas=3, groups=3
     )
+
+
+@pytest.mark.parametrize("settings", [{}, {"mu": None, "filling": 0.4}])
+def test_a_crew_shares_the_poles_of_a_lattice_that_all_of_it_have(settings):
+    model = Holstein(Lattice("square", (6, 7)), **settings)
+    alone = motion(Partition(model.lattice, 3), model, PoleExpansion, "langevin", 2)
+    for groups, crew in ((1, 2), (3, 2), (1, 5)):
+        assert motion(Partition(model.lattice, 3, groups, crew=crew), model, PoleExpansion, "langevin", 2) == alone
+
+
+def test_everybody_of_a_crew_has_some_of_the_jobs():
+    lattice = Lattice("square", (4, 4))
+
+    def look(comm):
+        share = Share(Partition(lattice, 2, 2, crew=3), comm)
+        mine = share.lattice.jobs(7)
+        filled = np.zeros((7, 2))
+        filled[mine] = np.arange(7)[mine, None]
+        return list(mine), share.lattice.merged(filled)
+
+    found = on_ranks(6, look)
+    for group in (found[:3], found[3:]):
+        assert sorted(job for mine, _ in group for job in mine) == list(range(7))
+        assert all(np.array_equal(merged[:, 0], np.arange(7)) for _, merged in group)
+
+
+def test_more_ranks_than_replicas_make_crews_where_a_force_field_can_use_them():
+    model = Holstein(Lattice("square", (6, 6)))
+    chosen = chosen_partition(model, PoleExpansion(), "poles", 2, 6)
+    assert (chosen.groups, chosen.blocks, chosen.crew) == (2, 1, 3)
+    with pytest.raises(InputError, match="needs all sites"):
+        chosen_partition(model, ExactDiagonalisation(), "ed", 2, 6)
 
 
 def test_a_divergence_is_named_alike_on_all_ranks():

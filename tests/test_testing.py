@@ -29,6 +29,7 @@ from latticemd.testing import (
     check_integrator,
     check_model,
 )
+from latticemd.testing.forcefields import assert_blocks
 
 MODEL = Holstein(Lattice("square", (4, 4)))
 
@@ -239,6 +240,38 @@ def test_each_defect_of_a_force_field_is_caught_by_its_checks_alone(culprit):
         check_forcefield(culprit, MODEL)
 
 
+class Pinned(DenseElectrons):
+    """Electrons that see their own site alone, as without hops; says what the whole lattice has, or what it sees of it."""
+
+    capabilities = promising(halo=0)
+
+    def total(self, model, energies):
+        return model.lattice.total(energies)
+
+    def evaluate(self, model, x, step, out):
+        u = 0.5 * model.coupling * x / model.electronic_temperature
+        out.force[...] = 0.5 * model.coupling * np.tanh(u)
+        out.density[...] = 0.5 + 0.5 * np.tanh(u[..., 0])
+        out.energy[...] = -model.electronic_temperature * self.total(model, np.log(2.0 * np.cosh(u[..., 0])))
+        out.mu[...] = 0.0
+
+
+class SumsWhatItSees(Pinned):
+    """Forgets that it may see a block of a lattice and the rim around it."""
+
+    def total(self, model, energies):
+        return energies.sum(axis=1)
+
+
+def test_what_concerns_the_whole_lattice_is_asked_of_it():
+    model = Holstein(Lattice("square", (8, 4)))
+    assert assert_blocks(Pinned, model) is None
+    with pytest.raises(AssertionError, match="energy of two blocks"):
+        assert_blocks(SumsWhatItSees, model)
+    assert "use a larger one" in assert_blocks(Pinned, MODEL)
+    assert "depend on all sites" in assert_blocks(DenseElectrons, model)
+
+
 def test_a_force_field_is_compared_with_a_reference():
     x = np.random.default_rng(3).normal(size=(2, 16, 1))
     rms, worst = 1e-4 * np.sqrt(np.mean(x**2)), 1e-4 * np.abs(x).max()
@@ -265,7 +298,7 @@ class Raises(AddsASpring):
 def test_one_crash_does_not_hide_other_failures():
     with pytest.raises(AssertionError) as caught:
         check_forcefield(Raises, MODEL)
-    assert "Raises for Holstein fails 2 of 13 checks" in str(caught.value)
+    assert "Raises for Holstein fails 2 of 14 checks" in str(caught.value)
     assert "assert_force_belongs_to_density: force differs" in str(caught.value)
     assert "assert_repeatable: ended in KeyError: 0.05" in str(caught.value)
     assert caught.value.__cause__ is not None

@@ -30,7 +30,9 @@ class Picture:
 
 ANALYSIS = Picture(("python tools/analysis_figures.py",))
 PICTURES = {
-    "active_learning.png": Picture(("python tools/active_learning.py runs/active",), "runs/active/figures/active.png"),
+    "active_learning.png": Picture(
+        ("python tools/active_learning.py runs/active",), "runs/active/learned/figures/active.png"
+    ),
     **{
         f"analysis_{name}.png": ANALYSIS
         for name in ("comparison", "dynamics", "growth", "scaling", "spectra", "states")
@@ -43,14 +45,17 @@ PICTURES = {
     "lattices.png": Picture(("python tools/lattice_figure.py",)),
     "networks_demo.png": Picture(
         (
-            "latticemd label inputs/training/demo_label.yaml --set 'label.vary={seed: [101]}' --set label.output=data/demo_held.h5",
+            "latticemd label inputs/training/demo_label.yaml --overwrite --set 'label.vary={seed: [101]}' "
+            "--set label.output=data/demo_held.h5",
             "python tools/reproduce/networks.py data/demo_held.h5 --against cavity,window,poles --figure docs/networks_demo.png "
-            "--network forcefields/networks/trained/holstein_demo.safetensors",
+            "--network forcefields/networks/trained/holstein_demo.safetensors "
+            "--network forcefields/networks/trained/holstein_demo_conservative.safetensors",
         )
     ),
     "networks_hubbard.png": Picture(
         (
-            "latticemd label inputs/training/hubbard_label.yaml --set 'label.vary={seed: [101]}' --set label.output=data/held.h5",
+            "latticemd label inputs/training/hubbard_label.yaml --overwrite --set 'label.vary={seed: [101]}' "
+            "--set label.output=data/held.h5",
             "python tools/reproduce/networks.py data/held.h5 --against mean_field --figure docs/networks_hubbard.png "
             "--network forcefields/networks/trained/hubbard_holstein_demo.safetensors",
         )
@@ -101,7 +106,7 @@ def make(name: str, picture: Picture) -> None:
     if picture.left:
         made = Image.open(ROOT / picture.left).convert("RGB")
         made.thumbnail((WIDEST, WIDEST))
-        made.quantize(256, Image.Quantize.MAXCOVERAGE).save(ROOT / "docs" / name, optimize=True)
+        made.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3).save(ROOT / "docs" / name, optimize=True)
 
 
 if __name__ == "__main__":

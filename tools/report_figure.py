@@ -31,7 +31,7 @@ def main() -> None:
         shot = Path(folder) / "shot.png"
         photograph(page, shot)
         target = Path(sys.argv[1]) if len(sys.argv) > 1 else FIGURE
-        Image.open(shot).convert("RGB").quantize(128, Image.Quantize.MAXCOVERAGE).save(target, optimize=True)
+        Image.open(shot).convert("RGB").quantize(128, Image.Quantize.MAXCOVERAGE, kmeans=3).save(target, optimize=True)
 
 
 def quench(directory: Path, coupling: float) -> Path:

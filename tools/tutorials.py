@@ -31,7 +31,7 @@ def main() -> None:
             if name in PICTURES:
                 picture = Image.open(Path(folder, PICTURES[name])).convert("RGB")
                 picture.thumbnail((WIDEST, WIDEST))
-                picture.quantize(256, Image.Quantize.MAXCOVERAGE).save(PAGES / f"{name}.png", optimize=True)
+                picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3).save(PAGES / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

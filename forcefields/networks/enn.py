@@ -22,7 +22,8 @@ class EquivariantNetwork(LatticePlan):
     """Residual blocks of equivariant convolutions.
 
     `gated` blocks multiply channels and serve every model. `regular` ones apply a function to each channel of representations
-    that are permuted, of the sign of x too; they are for models whose variables at most change sign, and are the better ones there.
+    that are permuted, of the sign of x too; they are for models whose variables at most change sign, and have learned more slowly
+    (twice the error after 1500 steps at g = 3.5). Features that nothing turns have been worth more than as many channels of others.
     """
 
     features: Literal["raw", "saturated", "cavity"] = parameter(

@@ -116,10 +116,14 @@ class NetworkForceField:
             self._evaluate_on_device(module, model, x, out)
             return
         positions = torch.as_tensor(x, dtype=next(module.parameters()).dtype)
+        of_cells: list[Array] = []
         with torch.no_grad():
             for r in range(len(x)):
-                force, out.energy[r] = in_tiles(module, model, positions[r : r + 1])
+                force, energies = in_tiles(module, model, positions[r : r + 1])
                 out.force[r] = force.numpy()
+                if energies is not None:
+                    of_cells.append(energies.double().numpy())
+        out.energy[...] = _total(model, np.stack(of_cells)) if of_cells else np.nan
         out.mu[...] = np.nan if model.mu is None else model.mu
         if _density_follows(model):
             out.density[...] = _density(model, x, out.force)
@@ -243,8 +247,10 @@ def make_fast(module: Any) -> None:
             part.freeze()
 
 
-def in_tiles(module: Any, model: Model, x: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """The force (1, N, D) of one replica and its energy, NaN if unknown; tile by tile where the lattice is larger than a tile."""
+def in_tiles(module: Any, model: Model, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The force (1, N, D) of one replica and the energies of its cells (cells...), if it knows them; tile by tile where the lattice
+    is larger than a tile.
+    """
     import torch
 
     lattice, halo = model.lattice, getattr(module, "halo", None)
@@ -252,12 +258,13 @@ def in_tiles(module: Any, model: Model, x: torch.Tensor) -> tuple[torch.Tensor, 
     conservative = getattr(module, "conservative", False)
     if halo is None or lattice.sites <= whole:
         if not conservative:
-            return torch.as_tensor(module(x)), float("nan")
+            return torch.as_tensor(module(x)), None
         energies, force = module.energies_and_force(x)
-        return force, float(energies.double().sum())
+        return force, energies[0]
     reference = None if conservative or not hasattr(module, "reference") else module.reference(x)
     grid = (*lattice.shape, -1)
-    out, total = torch.zeros_like(x.reshape(grid)), 0.0 if conservative else float("nan")
+    out = torch.zeros_like(x.reshape(grid))
+    of_cells = out.new_zeros(lattice.shape) if conservative else None
     pieces = [_pieces(first, last, longest[lattice.directions]) for first, last in lattice.asked]
     tiles: dict[tuple[int, ...], Any] = {}
     for piece in itertools.product(*pieces):
@@ -269,16 +276,24 @@ def in_tiles(module: Any, model: Model, x: torch.Tensor) -> tuple[torch.Tensor, 
         shape = tuple(part.shape[:-1])
         if shape not in tiles:
             tiles[shape] = module.on_tile(shape) if hasattr(module, "on_tile") else module.on(lattice.resized(shape))
+        here = tuple(slice(first, last) for first, last in piece)
         inner = tuple(slice(halo, halo + last - first) for first, last in piece)
         flat = part.reshape(1, -1, x.shape[2])
-        if conservative:
+        if of_cells is not None:
             energies, force = tiles[shape].energies_and_force(flat)
-            total += float(energies[0][inner].double().sum())
+            of_cells[here] = energies[0][inner]
         else:
             known = () if reference is None else (_taken(reference.reshape(grid), places).reshape(flat.shape),)
             force = tiles[shape](flat, *known)
-        out[tuple(slice(first, last) for first, last in piece)] = force.reshape(part.shape)[inner]
-    return out.reshape(x.shape), total
+        out[here] = force.reshape(part.shape)[inner]
+    return out.reshape(x.shape), of_cells
+
+
+def _total(model: Model, of_cells: Array) -> Array:
+    """The sums (R,) over the whole lattice of the energies of cells (R, cells...), each counted at the first site of its cell."""
+    at_sites = np.zeros((*of_cells.shape, len(model.lattice.cell.basis)))
+    at_sites[..., 0] = of_cells
+    return model.lattice.total(at_sites.reshape(len(of_cells), -1))
 
 
 def _taken(values: torch.Tensor, places: list[torch.Tensor]) -> torch.Tensor:

@@ -128,6 +128,43 @@ class Block(Lattice):
         return np.asarray(self.original.site(self.places, basis))
 
 
+@dataclass(frozen=True, init=False)
+class Crewed(Lattice):
+    """A lattice of which several ranks have everything, so that they can share work that concerns all sites.
+
+    ========  ==================================================
+    field     meaning
+    ========  ==================================================
+    original  the lattice
+    member    number of the rank among them
+    size      number of ranks
+    ========  ==================================================
+    """
+
+    original: Lattice
+    member: int
+    size: int
+    summed: Callable[[Array], Array] = field(compare=False, repr=False)
+
+    def __init__(self, original: Lattice, member: int, size: int, summed: Callable[[Array], Array]) -> None:
+        super().__init__(original.type, list(original.shape), original.boundary, *(original.custom or ()))
+        for name, value in (("original", original), ("member", member), ("size", size), ("summed", summed)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def whole(self) -> Lattice:
+        """The lattice itself."""
+        return self.original
+
+    def jobs(self, count: int) -> range:
+        """See `Lattice.jobs`."""
+        return range(self.member, count, self.size)
+
+    def merged(self, results: Array) -> Array:
+        """See `Lattice.merged`."""
+        return self.summed(results)
+
+
 def stretches(coordinates: Any) -> tuple[tuple[int, int], ...]:
     """Ascending coordinates as stretches without gaps."""
     breaks = np.flatnonzero(np.diff(coordinates) > 1) + 1

@@ -234,6 +234,14 @@ class Lattice:
         """Values (R, N, ...) after a step that looked at neighbours: of a block, those around its own sites are fetched anew."""
         return values
 
+    def jobs(self, count: int) -> range:
+        """Which of so many jobs, of the same size and for all sites, are for this rank: all, unless it has a crew (`Crewed`)."""
+        return range(count)
+
+    def merged(self, results: Array) -> Array:
+        """The results (count, ...) of all jobs, from those of this rank and zeros."""
+        return results
+
     @cached_property
     def numbers(self) -> Array:
         """Numbers (N,) of the sites on the whole lattice."""

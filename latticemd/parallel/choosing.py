@@ -37,7 +37,7 @@ def chosen_partition(
     groups: int | None = None,
     grid: tuple[int, ...] | None = None,
 ) -> Partition:
-    """Replicas first, because they need not talk to each other; then blocks with the least surface.
+    """Replicas first, because they need not talk to each other; then blocks with the least surface, or the work on all sites.
 
     `groups` and `grid` are the user's wishes. Raises InputError where the ranks cannot be given work that fits.
     """
@@ -46,18 +46,20 @@ def chosen_partition(
         groups = max(1, ranks // math.prod(grid))
     if groups is None:
         groups = ranks if rim is None and ranks <= replicas else math.gcd(ranks, replicas)
-    blocks = math.prod(grid) if grid else ranks // groups
-    if groups * blocks != ranks:
+    blocks, crew = math.prod(grid) if grid else ranks // groups, 1
+    if rim is None and grid is None and promises(model, forcefield).shares_work:
+        blocks, crew = 1, blocks
+    if groups * blocks * crew != ranks:
         asked = f"parallel: {groups} group(s) of replicas times a grid of {blocks} rank(s) make {groups * blocks}"
         raise InputError(f"{asked}, but {ranks} rank(s) were started; change one of them")
     if blocks > 1:
-        _require_blocks(model, forcefield, name, rim, replicas, ranks)
-    return Partition(model.lattice, replicas, groups, grid or least_surface(model.lattice.shape, blocks), rim or 0)
+        _require_blocks(model, name, rim, replicas, ranks)
+    return Partition(
+        model.lattice, replicas, groups, grid or least_surface(model.lattice.shape, blocks), rim or 0, crew
+    )
 
 
-def _require_blocks(
-    model: Model, forcefield: ForceField, name: str, rim: int | None, replicas: int, ranks: int
-) -> None:
+def _require_blocks(model: Model, name: str, rim: int | None, replicas: int, ranks: int) -> None:
     share = f"replicas alone can be shared, by at most {replicas} rank(s), and {ranks} were started"
     if rim is None:
         raise InputError(
@@ -66,5 +68,3 @@ def _require_blocks(
         )
     if model.motion is Motion.OCCUPATION:
         raise InputError(f"exchanges of neighbours follow each other all over the lattice: {share}")
-    if promises(model, forcefield).conservative:
-        raise InputError(f"forcefield {name} knows the energy of the whole lattice only: {share}")

@@ -56,7 +56,7 @@ class Forecast:
     ==============  ========================================================================================
     field           meaning
     ==============  ========================================================================================
-    ranks           number of ranks, in `groups` with a `grid` each
+    ranks           number of ranks, in `groups` with a `grid` each, or a `crew` that shares the work on all cells
     block           cells along each direction that are its own
     rim             layers of cells around them
     bytes           memory [byte]
@@ -69,6 +69,7 @@ class Forecast:
     ranks: int
     groups: int
     grid: tuple[int, ...]
+    crew: int
     block: tuple[int, ...]
     rim: int
     sites: int
@@ -107,13 +108,14 @@ def counted(partition: Partition, components: int, here: Measured, network: Netw
     waiting = count * network.latency + halo_bytes / network.bandwidth
     rounds = _REDUCTIONS * math.ceil(math.log2(partition.ranks)) + _SUMS * math.ceil(math.log2(partition.blocks))
     waiting += here.forces * rounds * network.latency
-    useful = replicas * own * (here.forces * here.force_seconds + here.step_seconds)
+    useful = replicas * own * (here.forces * here.force_seconds / partition.crew + here.step_seconds)
     wasted = 0.0 if here.free_rim else replicas * (known - own) * here.forces * here.force_seconds
     seconds = useful + wasted + waiting
     return Forecast(
         ranks=partition.ranks,
         groups=partition.groups,
         grid=partition.grid,
+        crew=partition.crew,
         block=block,
         rim=partition.halo,
         sites=own,

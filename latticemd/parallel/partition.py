@@ -65,10 +65,11 @@ class Partition:
     groups       number of groups that share the replicas
     grid         ranks along each direction of the lattice, within a group
     halo         layers of cells around its own that a rank needs to know
+    crew         ranks that have the same replicas and all their cells, and share the work on them; 1 where there are blocks
     ===========  =====================================================================================
 
-    Rank n is number n % prod(grid) of its group, in C order of the grid. A block with its halo is never longer than the lattice;
-    where the lattice is open, nothing lies beyond its end.
+    Rank n is number n % (prod(grid) crew) of its group, in C order of the grid. A block with its halo is never longer than the
+    lattice; where the lattice is open, nothing lies beyond its end.
     """
 
     lattice: Lattice
@@ -76,6 +77,7 @@ class Partition:
     groups: int = 1
     grid: tuple[int, ...] = ()
     halo: int = 0
+    crew: int = 1
 
     def __post_init__(self) -> None:
         if not self.grid:
@@ -97,7 +99,12 @@ class Partition:
     @property
     def ranks(self) -> int:
         """In all."""
-        return self.groups * self.blocks
+        return self.groups * self.per_group
+
+    @property
+    def per_group(self) -> int:
+        """Ranks of a group."""
+        return self.blocks * self.crew
 
     @property
     def blocks(self) -> int:
@@ -106,7 +113,7 @@ class Partition:
 
     def group(self, rank: int) -> int:
         """The number of the group of a rank."""
-        return rank // self.blocks
+        return rank // self.per_group
 
     def replicas_of(self, group: int) -> Span:
         """Which replicas a group has."""
@@ -118,7 +125,7 @@ class Partition:
 
     def coordinates(self, rank: int) -> tuple[int, ...]:
         """Where a rank is in the grid of its group."""
-        return tuple(int(n) for n in np.unravel_index(rank % self.blocks, self.grid))
+        return tuple(int(n) for n in np.unravel_index(rank // self.crew % self.blocks, self.grid))
 
     def owned(self, rank: int) -> tuple[Span, ...]:
         """The cells along each direction that a rank has."""

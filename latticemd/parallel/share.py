@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from latticemd.backends import kernels_for, on_host
 from latticemd.backends.place import Place, cut
 from latticemd.lattice import Lattice
-from latticemd.lattice.block import Block, Everywhere
+from latticemd.lattice.block import Block, Crewed, Everywhere
 from latticemd.models.model import Model
 from latticemd.parallel.comm import Alone
 from latticemd.parallel.halo import Halo
@@ -56,6 +56,8 @@ class Share(Place):
     @cached_property
     def lattice(self) -> Lattice:
         """The lattice on which this rank computes: the whole, or a block with the cells around it."""
+        if self.partition.crew > 1:
+            return Crewed(self.whole, self.comm.rank, self.comm.size, self.comm.summed)
         if not self.divided:
             return self.whole
         everywhere = Everywhere(self.total, self.highest, self.extended)
@@ -69,11 +71,11 @@ class Share(Place):
 
     def of_model(self, model: M) -> M:
         """The same model on the lattice on which this rank computes."""
-        return dataclasses.replace(model, lattice=self.lattice) if self.divided else model
+        return model if self.lattice is self.whole else dataclasses.replace(model, lattice=self.lattice)
 
     def of_the_whole(self, model: M) -> M:
         """The model on the whole lattice, from that on the lattice on which this rank computes."""
-        return dataclasses.replace(model, lattice=self.whole) if self.divided else model
+        return model if self.lattice is self.whole else dataclasses.replace(model, lattice=self.whole)
 
     # all ranks of a group
 
@@ -167,7 +169,7 @@ class Share(Place):
         """Numbers (R, ...) of the replicas of all groups on the first rank; those of the group elsewhere."""
         if self.partition.groups == 1:
             return values
-        leads = self.world.rank % self.partition.blocks == 0
+        leads = self.world.rank % self.partition.per_group == 0
         parts = [part for part in self.world.collected(values if leads else None) if part is not None]
         return np.concatenate(parts) if parts else values
 
@@ -212,7 +214,7 @@ class Share(Place):
         per_cell = len(self.whole.cell.basis) * int(np.prod(rest, dtype=np.int64))
         layer = int(np.prod(shape[1:], dtype=np.int64)) * per_cell * kind.itemsize
         step = max(1, SLAB_BYTES // max(1, layer))
-        first_of_group = partition.group_of(replica) * partition.blocks
+        first_of_group = partition.group_of(replica) * partition.per_group
         for begin in range(0, shape[0], step):
             end = min(begin + step, shape[0])
             slab = np.empty((end - begin, *shape[1:], per_cell), dtype=kind) if rank == 0 else None

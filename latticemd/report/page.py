@@ -149,16 +149,17 @@ def _map(n: int, run: ReportedRun, name: str) -> str:
     facts = "".join(
         f'<div><dt>{label}</dt><dd data-fact="{key}">–</dd></div>' for key, label in FACTS.items() if key in run.facts
     )
-    what, whose = ("particles of", "their") if run.field["kind"] == "particles" else ("order field of", "its")
+    particles = run.field["kind"] == "particles"
+    what, one = ("particles of", "particle") if particles else ("order field of", "site")
     notes = _notes(run)
     note = f"<p class=note>{'; '.join(notes)}</p>" if notes else ""
     return (
         f"<figure class=map data-run={n}><figcaption><span class=swatch data-series={n}></span><b>{html.escape(name)}</b> "
         f"<span class=at></span></figcaption>"
-        f'<div class=field><canvas tabindex=0 role=img aria-label="{what} {html.escape(name)}; arrow keys read {whose} '
-        f'values"></canvas><span class=mark hidden></span></div>'
+        f'<div class=field><canvas tabindex=0 role=img aria-label="{what} {html.escape(name)}; arrow keys go '
+        f'from {one} to {one}"></canvas><span class=mark hidden></span></div>'
         f"<div class=bar><span class=low></span><canvas width=256 height=1 aria-hidden=true></canvas><span class=high></span></div>"
-        f"<p class=readout><span class=symbol>{latex_to_html(run.label)}</span> <output>point at one</output></p>"
+        f"<p class=readout><span class=symbol>{latex_to_html(run.label)}</span> <output>point at a {one}</output></p>"
         f"<dl>{facts}</dl>{note}</figure>"
     )
 

@@ -76,7 +76,7 @@ class UncertaintyReporter:
             return
         x, uncertain, replicas = share.gathered(frame.positions), share.gathered(uncertainty), len(levels)
         if x is not None and uncertain is not None:
-            for r in np.flatnonzero(worth):
+            for r in np.flatnonzero(worth).tolist():
                 group = group_name(self.first_replica + r, replicas)
                 self._keep(StoredState(group, frame.step, frame.time, x[r].copy(), uncertain[r].copy()))
                 if levels[r] > 1.0 and not self.reason:

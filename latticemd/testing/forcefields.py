@@ -28,6 +28,13 @@ from latticemd.measurements.forces import (
 )
 from latticemd.models.hamiltonian import DensityMatrix
 from latticemd.models.model import Model
+from latticemd.parallel.choosing import rim_of
+from latticemd.parallel.comm import Alone
+from latticemd.parallel.partition import Partition
+from latticemd.parallel.share import Share
+from latticemd.parallel.threads import on_ranks
+from latticemd.state import State
+from latticemd.system import System
 from latticemd.testing.outcome import Skipped, require, require_within, run_all
 from latticemd.testing.probes import positions, ramped
 
@@ -269,6 +276,40 @@ def assert_halo(make: Make, model: Model, x: Array | None = None) -> Skipped:
     return None
 
 
+def assert_blocks(make: Make, model: Model, x: Array | None = None, *, tolerance: float = 1e-12) -> Skipped:
+    """Two ranks with a block each find the total force, free energy and density of one rank, to a relative `tolerance`.
+
+    A force field that sums up what it sees, instead of asking `Lattice.total` and `Lattice.highest`, fails: it sees a rim too.
+    """
+    x = positions(model, x)
+    rim, extent = rim_of(model, make()), model.lattice.shape[0]
+    if rim is None:
+        return "the force field says that its forces depend on all sites"
+    if 2 * rim >= extent - extent // 2:
+        return f"two blocks with a rim of {rim} layers know all of this lattice; use a larger one"
+
+    def answers(world: Alone) -> dict[str, Array | None]:
+        grid = (world.size, *(1 for _ in model.lattice.shape[1:]))
+        share = Share(Partition(model.lattice, 1, 1, grid, rim), world)
+        forcefield = make()
+        system, state = System(model, forcefield, share=share), State.at_rest(share.taken(x))
+        system.update_forces(state, 0)
+        system.update_potential(state, 0)
+        found = {"force": share.gathered(state.f), "density": share.gathered(system.density), "energy": state.potential}
+        forcefield.close()
+        return found
+
+    whole, parts = answers(Alone()), on_ranks(2, answers)
+    for name, expected in whole.items():
+        for rank, of_rank in enumerate(parts):
+            one = of_rank[name]
+            if one is None or expected is None or np.isnan(expected).all():
+                continue  # on another rank, or unknown to the force field
+            error = float(np.abs(one - expected).max() / max(np.abs(expected).max(), 1e-300))
+            require_within(error, tolerance, f"{name} of two blocks, on rank {rank}, against one rank")
+    return None
+
+
 def assert_memory_claim(make: Make, model: Model, x: Array | None = None, *, allowance: int = 2**22) -> Skipped:
     """`bytes_needed` is not negative, does not fall with replicas, and covers what NumPy allocates up to `allowance` [byte].
 
@@ -337,6 +378,7 @@ FORCEFIELD_CHECKS: tuple[Callable[..., Skipped], ...] = (
     assert_reopens,
     assert_replicas_are_independent,
     assert_halo,
+    assert_blocks,
     assert_memory_claim,
     assert_meets_non_finite_positions,
 )

@@ -19,7 +19,7 @@ from pathlib import Path
 
 # The published ones as published, at a width that learns something in minutes where the published one does not.
 PLANS = {
-    "enn": "{name: enn, features: saturated, scalars: 16, regular: 0, directed: 4, blocks: 4}",
+    "enn": "{name: enn, features: saturated, scalars: 32, directed: 0, blocks: 4}",
     "enn, cavity features": "{name: enn, features: cavity, scalars: 0, regular: 3, directed: 0, blocks: 3}",
     "enn, cavity features and base": (
         "{name: enn, features: cavity, base: cavity, base_radius: 1, scalars: 0, regular: 2, directed: 0, blocks: 2}"
