@@ -44,7 +44,7 @@ def test_all_cases_in_the_simulator(which):
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "NUMBA_NUM_THREADS": "1"}
     options = ["-q", "-n", "0", "-p", "no:cacheprovider", "-m", which]
     command = [sys.executable, "-m", "pytest", *options, str(HERE / "device_cases.py")]
-    done = subprocess.run(command, env=environment, cwd=HERE.parent, capture_output=True, text=True, timeout=590)
+    done = subprocess.run(command, env=environment, cwd=HERE.parent, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 

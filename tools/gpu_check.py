@@ -1,15 +1,18 @@
 """Everything there is to know about a fresh machine with a GPU, in one command: python tools/gpu_check.py [--output DIR].
 
 Runs the tests that need a card, compares force fields with the CPU, measures how fast memory and arithmetic are at best, and
-what share of that propagation, `kpm`, `cavity`, `window`, `ed` and `poles` reach; then how large a lattice, or how many replicas,
-it takes for a GPU to be worth it. A short table comes last; DIR/gpu_check.json and DIR/gpu_check.md hold all of it. At most
-eight minutes: what has no time left is named and left out. With NUMBA_ENABLE_CUDASIM=1 and --quick it rehearses without a card.
+what share of that propagation, `kpm`, `cavity`, `window`, `ed` and `poles` reach; then up to which size launches decide how long a
+step takes, and how large a lattice, or how many replicas, it takes for a GPU to be worth it. A short table comes last;
+DIR/gpu_check.json and DIR/gpu_check.md hold all of it. At most eight minutes: what has no time left is named and left out. With
+NUMBA_ENABLE_CUDASIM=1 and --quick it rehearses without a card.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -269,6 +272,46 @@ def networks(report: Report) -> None:
         report.add("network holstein_demo", f"{side} x {side}", side * side / took, "sites/s")
 
 
+def launch_bound(report: Report) -> None:
+    """Time of a step of `langevin` against sites and replicas: small ones take that of their launches, whatever their size.
+
+    Printed last for each force field is the number of sites, of all replicas together, at which a step takes twice as long.
+    """
+    fields: list[tuple[str, ForceField, int]] = [
+        ("cavity 1", Cavity(radius=1, precision="float32"), 8),
+        ("window 13", Window(width=13, precision="float32", tolerance=3e-4), 14),
+    ]
+    for name, forcefield, least in fields[: 1 if report.quick else 2]:
+        sides = [least, 2 * least] if report.quick else [least * 2**n for n in range(8)]
+        for what, sizes in (
+            ("sites", [(side, 1) for side in sides]),
+            ("replicas", [(least, 4**n) for n in range(len(sides))]),
+        ):
+            seen: list[tuple[int, float]] = []
+            for side, replicas in sizes:
+                made = load_integrator("langevin")(dt=0.05, temperature=Ramp.constant(0.1), friction=0.2)
+                state = State.at_rest(positions(square(side), replicas)).on_device()
+                run = Simulation(System(square(side), forcefield, replicas), made, state)
+                took = seconds_of(lambda s=run: s.integrator.step(s.state, s.system), 0.3)
+                seen.append((replicas * side * side, took))
+                report.add(f"langevin + {name}, step", f"{side} x {side} x {replicas}", 1e6 * took, "us")
+                if took > 4.0 * seen[0][1]:
+                    break
+            found = twice(seen)
+            size = "" if found else f"beyond {seen[-1][0]}"
+            report.add(f"  twice its launches, more {what}", size, found or seen[-1][0], "sites")
+
+
+def twice(seen: list[tuple[int, float]]) -> float | None:
+    """The size at which a time has doubled, from sizes and times, by logarithms between them; None if it does not."""
+    bound = 2.0 * seen[0][1]
+    for (small, before), (large, after) in itertools.pairwise(seen):
+        if before <= bound < after:
+            share = math.log(bound / before) / math.log(after / before)
+            return float(small * (large / small) ** share)
+    return None
+
+
 def break_even(report: Report) -> None:
     """Steps of `langevin` with `cavity` of radius 1 in both places, for growing lattices and for many replicas of a small one."""
     sizes = (
@@ -311,7 +354,8 @@ def main() -> int:
     for name, measure, seconds in (
         ("ceilings", ceilings, 10), ("propagation", propagation, 15), ("cavity", patches, 60), ("window", windows, 60),
         ("kpm", chebyshev, 20), ("agreement with the CPU", agreement, 60), ("ed and poles", dense, 20),
-        ("networks", networks, 20),        ("break-even", break_even, 30), ("tests on the card", tests, 200),
+        ("networks", networks, 20), ("launches", launch_bound, 30), ("break-even", break_even, 30),
+        ("tests on the card", tests, 200),
     ):  # fmt: skip
         if not (options.quick and measure is tests):
             report.section(name, measure, seconds)

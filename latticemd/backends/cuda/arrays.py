@@ -92,6 +92,7 @@ def synchronize() -> None:
 def launch(kernel: Any, blocks: int, *arguments: Any, threads: int = THREADS) -> None:
     """Run so many blocks of a kernel; device arrays among the arguments must be C-contiguous, all else is a number."""
     if blocks:
+        traffic.kernels += 1
         kernel[blocks, threads](*[_as_argument(one) for one in arguments])
 
 

@@ -16,12 +16,18 @@ from numpy.typing import NDArray
 
 @dataclass
 class Traffic:
-    """How often something was copied to the device and to the host, and how many bytes that were."""
+    """How often something was copied to the device and to the host, and how many bytes that were; and what was launched.
+
+    Kernels are those of `cuda_kernels`. Operations are those of arrays, each of which CuPy launches a kernel for, or several for
+    what its libraries do; only the simulator counts them.
+    """
 
     to_device: int = 0
     to_host: int = 0
     bytes_to_device: int = 0
     bytes_to_host: int = 0
+    kernels: int = 0
+    operations: int = 0
 
     def count_to_device(self, size: int) -> None:
         """One more copy, of so many bytes."""
@@ -88,12 +94,14 @@ class SimulatedArray(NDArrayOperatorsMixin):
         return self._wrapped(self.memory[self._inside(index)])
 
     def __setitem__(self, index: Any, value: Any) -> None:
+        self.traffic.operations += 1
         self.memory[self._inside(index)] = self._inside(value)
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise TypeError("an array on the device is not turned into one on the host without being asked")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        self.traffic.operations += 1
         out = options.pop("out", None)
         if out is not None:
             options["out"] = tuple(self._inside(one) for one in out)
@@ -101,6 +109,7 @@ class SimulatedArray(NDArrayOperatorsMixin):
         return out[0] if out is not None else self._wrapped(result)
 
     def __array_function__(self, function: Any, _: Any, arguments: Any, options: Any) -> Any:
+        self.traffic.operations += 1
         inside = {name: self._inside(value) for name, value in options.items()}
         result = function(*(self._inside(one) for one in arguments), **inside)
         return options["out"] if "out" in options else self._wrapped(result)
@@ -121,6 +130,7 @@ class SimulatedArray(NDArrayOperatorsMixin):
         method = getattr(self.memory, name)
 
         def call(*arguments: Any, **options: Any) -> Any:
+            self.traffic.operations += name not in ("reshape", "swapaxes")
             return self._wrapped(method(*arguments, **options))
 
         return call
