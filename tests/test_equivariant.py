@@ -16,6 +16,7 @@ from forcefields.equivariant import (
     LatticeGroup,
     PairProducts,
     TensorProduct,
+    convolved,
     intertwiners,
     representation,
 )
@@ -295,3 +296,29 @@ def test_what_no_representation_is_called_is_refused_with_the_names_there_are():
 def test_lattices_whose_sites_are_not_all_alike_are_refused(model, sentence):
     with pytest.raises(InputError, match=sentence):
         LatticeGroup.of(model)
+
+
+@pytest.mark.parametrize(("kind", "radius"), [("square", 1.5), ("square", 2.0), ("triangular", 1.0), ("cubic", 1.0)])
+def test_sums_over_shells_are_the_convolution_that_they_stand_for(kind, radius):
+    """Also where cells do not go on, and in first and second derivatives."""
+    group = group_of(kind)
+    source, target = Fields.of(group, [("scalar", 2), ("scalar", 1)]), Fields.of(group, [("scalar", 2)])
+    convolution = Convolution(source, target + target, radius, bias=True)
+    x = random_features(source).requires_grad_()
+    for wrap in (True, False):
+        by_shells, (kernel, bias) = convolution(x, wrap), (convolution.kernel(), convolution.offset())
+        dense = convolved(x, kernel, bias, wrap)
+        torch.testing.assert_close(by_shells, dense, rtol=1e-12, atol=1e-12)
+        for tensors in (x, convolution.coefficients[1]):
+            slopes = [torch.autograd.grad(y.pow(3).sum(), tensors, create_graph=True)[0] for y in (by_shells, dense)]
+            torch.testing.assert_close(*slopes, rtol=1e-12, atol=1e-10)
+            curvatures = [torch.autograd.grad(slope.pow(2).sum(), x, retain_graph=True)[0] for slope in slopes]
+            torch.testing.assert_close(*curvatures, rtol=1e-12, atol=1e-8)
+    assert convolution._shells is not None
+
+
+def test_what_is_turned_has_no_shells():
+    group = group_of("square")
+    for parts in ([("directed", 1)], [("x", 1)], [("scalar", 1), ("regular", 1)]):
+        fields = Fields.of(group, parts)
+        assert Convolution(fields, fields, 1.5)._shells is None

@@ -208,7 +208,8 @@ def test_the_rim_is_what_forces_need():
     assert rim_of(Holstein(square), Cavity(radius=2, sweeps=3)) == 5
     assert rim_of(Holstein(square, mu=None, filling=0.4), Cavity(radius=2, sweeps=3)) == 5
     assert rim_of(Holstein(square), Window(width=9)) == 7
-    assert rim_of(Holstein(square, mu=None, filling=0.4), Window(width=9)) is None
+    assert rim_of(Holstein(square, mu=None, filling=0.4), Window(width=9)) == 7
+    assert rim_of(Holstein(Lattice("triangular", (30, 30)), mu=None, filling=0.4), Window(width=9)) is None
 
 
 # motion
@@ -287,6 +288,15 @@ def test_every_model_can_be_cut(model, integrator, rim):
     """Sites keep their disorder, and what concerns all sites (poles, fillings, mean spins) is found together."""
     grids = [(2, 1, 1), (1, 2, 2)] if model.lattice.directions == 3 else [(2, 1), (2, 2)]
     assert_same_bytes(model, lambda: Cavity(radius=1), integrator, *grids, rim=rim)
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_windows_of_all_blocks_are_filled_together(precision):
+    """Their moments are added up as integers, and the intervals that they use on other blocks are known to all."""
+    model = Holstein(Lattice("square", (20, 17)), mu=None, filling=0.43)
+    assert_same_bytes(
+        model, lambda: Window(width=5, precision=precision), "langevin", (2, 1), (1, 3), (2, 2), rim=5, steps=1
+    )
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])

@@ -61,7 +61,7 @@ def test_compiled_kernels_agree_with_the_specification(width, shape, order):
     expected, energies, sums = specification.solve(levels, rung, made)
     found, found_energies, found_sums = compiled.solve(levels, rung, made)
     np.testing.assert_allclose(found_energies, energies, rtol=0, atol=1e-12 * np.abs(energies).max())
-    np.testing.assert_allclose(found_sums, sums, rtol=0, atol=1e-12 * levels.size)
+    np.testing.assert_allclose(compiled.unit * found_sums, sums, rtol=0, atol=1e-12 * levels.size)
     np.testing.assert_allclose(found.onsite, expected.onsite, rtol=0, atol=1e-12)
 
 

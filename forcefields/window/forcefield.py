@@ -135,14 +135,14 @@ class Window(Sized):
             from forcefields.window.square import working_bytes  # numba need not be loaded for other lattices
 
             needed = replicas * working_bytes(self._side, self.moments or _TYPICAL_ORDER, sites)
+        rim = self._layers(model) * (self._side // 2 + _BOUND_REACH + model.needs_bonds)
         return Capabilities(
             conservative=False,
             deterministic=True,
             energy=True,
             density=True,
-            halo=self._layers(model) * (self._side // 2 + _BOUND_REACH + model.needs_bonds)
-            if model.filling is None
-            else None,
+            halo=rim if model.filling is None else None,
+            rim=rim if model.filling is None or self._square(model) is not None else None,
             bytes_needed=needed + _BYTES_PER_SITE * replicas * sites * o**2,
             single=self.precision == "float32" and self._square(model) is not None,
             free_rim=self._square(model) is not None,
@@ -166,20 +166,23 @@ class Window(Sized):
             self._evaluate_on_device(model, x, out)
             return
         electrons, onsite, lattice = self._electrons(model, x), model.onsite(x), model.lattice
-        middle = model.mu or 0.0
-        if model.filling is not None:
+        middle, free = model.mu or 0.0, model.filling is not None
+        if free:
             lowest, highest = extremes(onsite)
-            middle = 0.5 * float(lowest.min() + highest.max())
+            middle = 0.5 * float(lattice.highest(highest).max() - lattice.highest(-lowest).max())
         levels = onsite - middle * unit(onsite)
         rung = rungs(electrons.reach(levels), model.electronic_temperature)
         names = np.unique(rung).tolist()
+        if free and lattice.whole is not lattice:  # ranks that add up moments must agree about which there are
+            names = list(range(-int(lattice.highest(-rung).max()), int(lattice.highest(rung).max()) + 1))
         made = {name: self._expansion(model, name, 0.0) for name in names}
         rho, energies, sums = electrons.solve(levels, rung, made)
         out.mu[:] = middle
         if model.filling is not None:
-            wanted = model.filling * onsite.shape[1] * model.orbitals
-            reach = half_width(int(rung.max())) + 40.0 * model.electronic_temperature
-            mu = self._chemical_potential(model, sums[0], names, wanted, reach)
+            wanted = model.filling * lattice.whole.sites * model.orbitals
+            reach = half_width(names[-1]) + 40.0 * model.electronic_temperature
+            moments = electrons.unit * lattice.counted(sums[0])
+            mu = self._chemical_potential(model, moments, names, wanted, reach)
             made = {name: self._expansion(model, name, mu) for name in names}
             rho, energies, _ = electrons.solve(levels, rung, made)
             out.mu += mu
@@ -238,7 +241,12 @@ class Window(Sized):
 
             height, width = model.lattice.shape
             return OnSquare(
-                (height, width), hopping, self._side, getattr(np, self.precision), model.lattice.sites_asked
+                (height, width),
+                hopping,
+                self._side,
+                getattr(np, self.precision),
+                model.lattice.sites_asked,
+                model.lattice.whole.sites,
             )
         if "cut" not in self._buffers:  # made here, because a ramp may take a model away from equal hops
             self._buffers["cut"] = self._cut(model)

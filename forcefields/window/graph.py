@@ -36,6 +36,7 @@ class OnGraph:
     graph: Graph
     windows: Patches
     pairs: bool = False  # whether rho is wanted between sites too
+    unit: float = 1.0  # of the sums of moments
 
     def reach(self, onsite: Array) -> Array:
         """A bound on the moduli of the eigenvalues of each window, (R, N) [energy]; see `OnSquare.reach`.

@@ -6,6 +6,7 @@ lane does the same arithmetic whoever its neighbours are, neither threads nor ot
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,13 @@ class OnSquare:
     width: int
     precision: Any  # the NumPy type of the arithmetic in a window
     asked: Array | None = None
+    whole_sites: int = 0  # of the lattice that these are a part of, if there is more of it
+
+    @property
+    def unit(self) -> float:
+        """Moments are added up in multiples of this, as integers: so their sums do not depend on the order, nor on who has which
+        sites. No sum over the whole lattice has more than 62 bits."""
+        return 2.0 ** (math.ceil(math.log2(max(self.whole_sites, math.prod(self.shape)))) - 62)
 
     def reach(self, levels: Array) -> Array:
         """A bound on the moduli of the eigenvalues of each window, (R, N) [energy], from `levels` (R, N).
@@ -57,10 +65,10 @@ class OnSquare:
         self, levels: Array, rungs: Array, expansions: dict[int, Expansion]
     ) -> tuple[DensityMatrix, Array, Array]:
         """The densities and the energies of the sites, (R, N) each, for `levels` (R, N) counted from the middle of the
-        intervals, and sums of moments; zero where nobody asks.
+        intervals, and sums of moments in multiples of `unit`; zero where nobody asks.
 
         `rungs` (R, N) names the expansion of each window. The sums (R, J, K + 1), J expansions in order and K the highest
-        order, are sum_i mu_k over the sites of a replica that use expansion j. They are added up task by task in order.
+        order, are sum_i mu_k over the sites of a replica that use expansion j.
         """
         most = max(each.order for each in expansions.values())
         weights = np.zeros((len(expansions), 2, most + 1))
@@ -73,7 +81,11 @@ class OnSquare:
             ((0, 0), (radius, radius), (radius, radius)),
             mode="wrap",
         )
-        density, energy, parts = np.zeros(levels.shape), np.zeros(levels.shape), np.empty((len(tasks), most + 1))
+        density, energy, parts = (
+            np.zeros(levels.shape),
+            np.zeros(levels.shape),
+            np.empty((len(tasks), most + 1), dtype=np.int64),
+        )
         worthwhile = levels.size >= _PARALLEL_FROM and len(tasks) > 1 and get_num_threads() > 1
         run = _tasks_parallel if worthwhile else _tasks_serial
         run(
@@ -83,6 +95,7 @@ class OnSquare:
             np.array([each.order for each in expansions.values()]),
             np.array([2.0 / each.half_width for each in expansions.values()]).astype(self.precision),
             weights,
+            1.0 / self.unit,
             self.precision(self.hopping),
             padded.reshape(-1),
             (padded.shape[2], self.shape[1]),
@@ -90,7 +103,7 @@ class OnSquare:
             energy,
             parts,
         )
-        sums = np.zeros((len(levels), len(expansions), most + 1))
+        sums = np.zeros((len(levels), len(expansions), most + 1), dtype=np.int64)
         for (replica, number, *_), part in zip(tasks, parts, strict=True):
             sums[replica, number] += part
         return DensityMatrix(density), energy, sums
@@ -217,6 +230,7 @@ def _do_task(
     orders: Array,
     scales: Array,
     weights: Array,
+    units: float,
     hopping: Any,
     padded: Array,
     strides: Any,
@@ -224,7 +238,7 @@ def _do_task(
     energy: Array,
     part: Array,
 ) -> None:
-    """Density and energy (R, N) and sums of moments (K + 1,) of one task, a row of `_tasks`."""
+    """Density and energy (R, N) and sums of moments (K + 1,), `units` for 1, of one task, a row of `_tasks`."""
     replica, number, first, last = task
     order = orders[number]
     t, sums = _on_cache_line(3 * field_of(width), padded), _on_cache_line(2 * len(width) * LANES, padded)
@@ -250,7 +264,7 @@ def _do_task(
             for k in range(order + 1):
                 filled += weights[number, 0, k] * found[k, lane]
                 stored += weights[number, 1, k] * found[k, lane]
-                part[k] += found[k, lane]
+                part[k] += np.int64(np.rint(units * found[k, lane]))
             density[replica, lanes[lane]] = filled
             energy[replica, lanes[lane]] = stored
 
@@ -263,6 +277,7 @@ def _tasks_serial(
     orders: Array,
     scales: Array,
     weights: Array,
+    units: float,
     hopping: Any,
     padded: Array,
     strides: Any,
@@ -271,7 +286,9 @@ def _tasks_serial(
     parts: Array,
 ) -> None:
     for n in range(len(tasks)):
-        _do_task(width, tasks[n], sites, orders, scales, weights, hopping, padded, strides, density, energy, parts[n])
+        _do_task(
+            width, tasks[n], sites, orders, scales, weights, units, hopping, padded, strides, density, energy, parts[n]
+        )
 
 
 @jit_parallel
@@ -282,6 +299,7 @@ def _tasks_parallel(
     orders: Array,
     scales: Array,
     weights: Array,
+    units: float,
     hopping: Any,
     padded: Array,
     strides: Any,
@@ -290,4 +308,6 @@ def _tasks_parallel(
     parts: Array,
 ) -> None:
     for n in prange(len(tasks)):
-        _do_task(width, tasks[n], sites, orders, scales, weights, hopping, padded, strides, density, energy, parts[n])
+        _do_task(
+            width, tasks[n], sites, orders, scales, weights, units, hopping, padded, strides, density, energy, parts[n]
+        )

@@ -16,12 +16,13 @@ from latticemd.lattice.lattice import Array, Lattice
 @dataclass(frozen=True)
 class Everywhere:
     """How a block learns about the whole lattice: from values (R, n, ...) of its own cells, their sums and maxima (R,), and those
-    of all its cells (R, N, ...).
+    of all its cells (R, N, ...); and the sums over all ranks of integers.
     """
 
     total: Callable[[Array], Array]
     highest: Callable[[Array], Array]
     extended: Callable[[Array], Array]
+    summed: Callable[[Array], Array]
 
 
 @dataclass(frozen=True, init=False)
@@ -84,6 +85,10 @@ class Block(Lattice):
     def highest(self, values: Array) -> Array:
         """See `Lattice.highest`."""
         return self.everywhere.highest(self.cropped(values))
+
+    def counted(self, numbers: Array) -> Array:
+        """See `Lattice.counted`."""
+        return self.everywhere.summed(numbers)
 
     def refreshed(self, values: Array) -> Array:
         """See `Lattice.refreshed`."""

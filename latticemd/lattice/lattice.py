@@ -230,6 +230,10 @@ class Lattice:
         highest: Array = values.max(axis=1)
         return highest
 
+    def counted(self, numbers: Array) -> Array:
+        """Integers that are sums over the sites asked, added up over the whole lattice."""
+        return numbers
+
     def refreshed(self, values: Array) -> Array:
         """Values (R, N, ...) after a step that looked at neighbours: of a block, those around its own sites are fetched anew."""
         return values

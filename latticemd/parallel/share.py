@@ -60,7 +60,7 @@ class Share(Place):
             return Crewed(self.whole, self.comm.rank, self.comm.size, self.comm.summed)
         if not self.divided:
             return self.whole
-        everywhere = Everywhere(self.total, self.highest, self.extended)
+        everywhere = Everywhere(self.total, self.highest, self.extended, self.comm.summed)
         return Block(self.whole, self.partition.known(self.world.rank), self.halo.own, everywhere)
 
     @property
