@@ -171,7 +171,7 @@ def measure_against_local_vectors(repeats: int) -> bool:
         name, other = "its recipe in SciPy (kwant is not installed)", lambda: local_vectors(model, x, sites, 120)
     theirs = np.abs(local_vectors(model, x, sites, 120) - exact[sites]).max()
     for width in (5, 7, 9, 13):
-        call = evaluated(Window(width, moments=120, precision="float32"), model, x)
+        call = evaluated(Window(width=width, moments=120, precision="float32"), model, x)
         error = np.abs(call().density[0] - exact).max()
         if error <= ERROR_LIMIT:
             break
@@ -197,9 +197,9 @@ def measure_errors() -> None:
         exact = evaluated(ExactDiagonalisation(), model, x)().density.copy()
         cells = []
         for width in WIDTHS:
-            found = evaluated(Window(width, tolerance=1e-9), model, x)().density
+            found = evaluated(Window(width=width, tolerance=1e-9), model, x)().density
             error = np.sqrt(np.square(found - exact).mean())
-            call = evaluated(Window(width, tolerance=1e-4, precision="float32"), model, x)
+            call = evaluated(Window(width=width, tolerance=1e-4, precision="float32"), model, x)
             call()
             cost = 1e6 * min(processor_seconds(call) for _ in range(3)) / 1024
             cells.append(f"{error:8.0e} {cost:6.1f} us")
