@@ -110,7 +110,8 @@ def test_files_are_those_of_one_rank(folder, name, ranks):
     for file in FILES:
         assert (folder / str(ranks) / name / file).read_bytes() == (folder / "1" / name / file).read_bytes(), file
     one, many = (json.loads((folder / str(n) / name / "summary.json").read_text()) for n in (1, ranks))
-    differ = {key for key in one if one[key] != many[key]}
+    loaded = {"torch", "torch_threads", "mpi4py"}  # by ranks, or by other tests in the process that is the one rank
+    differ = {key for key in one.keys() | many.keys() if one.get(key) != many.get(key)} - loaded
     assert differ <= {"wall_seconds", "force_seconds", "steps_per_second", "ranks", "threads"}
 
 
