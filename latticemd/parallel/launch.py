@@ -73,6 +73,7 @@ def together(*, learning: bool = False) -> Iterator[Alone]:
         everybody = world(learning=learning)
     except InputError:
         if not started_first():
+            time.sleep(PATIENCE)  # who leaves first ends the others: the one that says why shall have said it
             sys.exit(InputError.exit_code)
         raise
     if not isinstance(everybody, Mpi | Torchrun):
