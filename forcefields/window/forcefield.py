@@ -166,14 +166,16 @@ class Window(Sized):
             self._evaluate_on_device(model, x, out)
             return
         electrons, onsite, lattice = self._electrons(model, x), model.onsite(x), model.lattice
-        middle, free = model.mu or 0.0, model.filling is not None
-        if free:
+        middle = model.mu or 0.0
+        if model.filling is not None:
             lowest, highest = extremes(onsite)
             middle = 0.5 * float(lattice.highest(highest).max() - lattice.highest(-lowest).max())
         levels = onsite - middle * unit(onsite)
         rung = rungs(electrons.reach(levels), model.electronic_temperature)
         names = np.unique(rung).tolist()
-        if free and lattice.whole is not lattice:  # ranks that add up moments must agree about which there are
+        if (
+            model.filling is not None and lattice.whole is not lattice
+        ):  # ranks that add up moments must agree about which there are
             names = list(range(-int(lattice.highest(-rung).max()), int(lattice.highest(rung).max()) + 1))
         made = {name: self._expansion(model, name, 0.0) for name in names}
         rho, energies, sums = electrons.solve(levels, rung, made)
